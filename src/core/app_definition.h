@@ -1,0 +1,127 @@
+// What a user writes about an app: the writable fields of section 3.1 and our own of section 4.12 of the wire contract,
+// checked once by parse_definition() and never changed afterwards (share it as shared_ptr<const AppDefinition>).
+// Pure values, any thread. Fields whose behaviour comes later are parsed, checked, stored and written back all the same.
+#pragma once
+
+#include <boost/json/object.hpp>
+#include <boost/json/value.hpp>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/error.h"
+#include "core/time.h"
+
+namespace appmesh::core {
+
+enum class AppStatus : std::uint8_t { disabled = 0, enabled = 1, not_available = 2 };
+enum class ExitAction : std::uint8_t { standby, restart, keepalive, remove };
+enum class Leftovers : std::uint8_t { stop, leave };
+enum class DependencyCondition : std::uint8_t { started, ready, healthy, completed };
+enum class ReadinessKind : std::uint8_t { start, notify, health, log };
+
+struct Behavior {
+  ExitAction exit = ExitAction::standby;
+  std::map<int, ExitAction> control;  // exit code (-64..255) to action
+  Leftovers leftovers = Leftovers::stop;
+  bool operator==(const Behavior&) const = default;
+};
+
+// Seconds of the UTC day, [start, end); start > end spans midnight, equal means the whole day.
+struct DailyLimitation {
+  std::int64_t daily_start = 0;  // as received (seconds of day or epoch seconds), echoed as received
+  std::int64_t daily_end = 0;
+  [[nodiscard]] int start_of_day() const { return static_cast<int>(daily_start % 86400); }
+  [[nodiscard]] int end_of_day() const { return static_cast<int>(daily_end % 86400); }
+  bool operator==(const DailyLimitation&) const = default;
+};
+
+struct ResourceLimit {
+  std::int64_t memory_mb = 0;       // 0: none
+  std::int64_t memory_virt_mb = 0;  // memory + swap
+  std::int64_t cpu_shares = 0;      // 2..262144
+  std::int64_t pids = 0;
+  bool operator==(const ResourceLimit&) const = default;
+};
+
+struct Readiness {
+  ReadinessKind by = ReadinessKind::start;
+  std::string pattern;
+  std::int64_t timeout_seconds = 0;
+  bool operator==(const Readiness&) const = default;
+};
+
+// A duration or cron text as the user wrote it; the wire echoes it as a string.
+struct DurationText {
+  std::string text;
+  std::chrono::seconds value{0};
+  bool operator==(const DurationText&) const = default;
+};
+
+struct AppDefinition {
+  std::string name;
+  std::string owner;
+  std::string command;
+  std::string description;
+  std::string working_dir;
+  std::string docker_image;
+  std::string health_check_cmd;
+  boost::json::value metadata;  // null: absent
+  std::map<std::string, std::string> env;
+  std::optional<std::map<std::string, std::string>> sec_env;  // plain here; sealed by the store, never written to the API
+  Behavior behavior;
+  std::optional<DailyLimitation> daily_limitation;
+  std::optional<ResourceLimit> resource_limit;
+  std::optional<DurationText> retention;
+  std::optional<DurationText> start_interval;  // with cron: text is the expression and value is 0
+  std::map<std::string, DependencyCondition> depends_on;
+  std::optional<Readiness> readiness;
+  std::int64_t start_time = 0;  // epoch seconds, 0: none
+  std::int64_t end_time = 0;
+  std::int64_t register_time = 0;
+  std::int64_t version = 0;
+  std::int64_t watchdog_seconds = 0;
+  std::uint32_t stdout_cache_num = 0;
+  std::uint32_t permission = 0;  // two decimal digits, others then group
+  std::uint32_t instances = 1;
+  std::int32_t pid = 0;  // attach request; never persisted
+  AppStatus status = AppStatus::enabled;
+  bool shell = false;
+  bool session_login = false;
+  bool cron = false;
+  bool start_missed = false;
+
+  bool operator==(const AppDefinition&) const = default;
+};
+
+struct ParsedDefinition {
+  AppDefinition definition;
+  std::vector<std::string> unknown_fields;  // named to the caller over the wire, refused in YAML files
+};
+
+// Reads and checks one JSON object. Errors: invalid_argument that names the field and the reason. JSON null means absent.
+// Read-only runtime fields are ignored, not unknown. Whether command or docker_image is required depends on the caller
+// (an on-demand copy has neither): see require_program().
+[[nodiscard]] Result<ParsedDefinition> parse_definition(const boost::json::object& json);
+[[nodiscard]] Result<void> require_program(const AppDefinition& definition);
+[[nodiscard]] Result<void> check_app_name(std::string_view name);
+
+enum class SecretFields : std::uint8_t { omit, include };
+
+// Writes the definition with the contract's names and types; defaults are left out except name, status, register_time and
+// behavior. What this writes parses back to an equal definition.
+[[nodiscard]] boost::json::object write_definition(const AppDefinition& definition, SecretFields secrets);
+
+// Whether going from one definition to another needs a new process (section 4.1): only fields that the running process sees.
+[[nodiscard]] bool needs_restart(const AppDefinition& from, const AppDefinition& to);
+
+// The argv that runs the command: POSIX shell quoting rules when not shell, else /bin/bash -e -c (or /bin/sh).
+// Errors: invalid_argument for an unbalanced quote or an empty command.
+[[nodiscard]] Result<std::vector<std::string>> split_command(std::string_view command);
+
+[[nodiscard]] std::string_view to_string(ExitAction action);
+
+}  // namespace appmesh::core

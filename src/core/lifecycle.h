@@ -1,0 +1,172 @@
+// The one place that decides what happens to an app: step(state, event, now) -> effects. The engine feeds events in and
+// carries the effects out, in order. Pure: no clock, no I/O, no randomness; everything is a value. Any thread.
+//
+//   idle ──due──► starting ──RunStarted──► running ──RunExited──► draining ──RunGone──► idle / waiting / finished
+//                    │ StartFailed                │ Disabled, Restart…, Removed, timeout
+//                    ▼                            ▼
+//                 waiting (back-off)           stopping ──RunExited──► draining
+//
+// A run is `gone` when its main process has exited AND no process of it is left AND its last output is stored; no new run
+// of the app starts before that. On-demand runs (section 2.5) are apps with one run, a time-out and a lifetime.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "core/app_definition.h"
+#include "core/time.h"
+
+namespace appmesh::core {
+
+using RunNumber = std::uint64_t;  // counts the runs of one app from 1; 0: none
+
+enum class Phase : std::uint8_t {
+  idle,      // nothing runs and nothing is planned (disabled, standby after an exit, or dormant)
+  waiting,   // a start is planned at `next_start`
+  starting,  // the start was asked for
+  running,
+  stopping,  // a stop was asked for
+  draining,  // the main process is gone, the rest of the run is being stopped
+  removed,   // Delete was emitted
+};
+
+enum class StopReason : std::uint8_t { none, disabled, restarted, removed, window, replaced, timeout, unhealthy };
+
+// One start, wall or steady: schedules are planned in wall time, back-off in steady time.
+struct PlannedStart {
+  WallTime wall;                     // for next_start_time, always set
+  std::optional<SteadyTime> steady;  // set for a back-off: then this one decides
+  bool operator==(const PlannedStart&) const = default;
+};
+
+struct OnDemand {
+  std::chrono::seconds timeout{0};  // 0: no kill
+  WallTime kill_at{};               // set at start when timeout > 0
+  WallTime remove_at{};             // lifetime end
+  bool operator==(const OnDemand&) const = default;
+};
+
+struct LifecycleState {
+  std::shared_ptr<const AppDefinition> definition;
+  std::optional<OnDemand> on_demand;
+  AppStatus status = AppStatus::enabled;
+  Phase phase = Phase::idle;
+
+  RunNumber current_run = 0;  // of starting..draining; else 0
+  RunNumber last_run = 0;     // highest number given out
+  RunNumber outgoing_run = 0; // handed-over run of a recurring app (next issue)
+  StopReason stop_reason = StopReason::none;
+  bool restart_after_stop = false;
+  bool remove_after_stop = false;
+
+  std::optional<PlannedStart> next_start;
+  std::optional<WallTime> remove_at;  // behavior `remove` with retention
+  std::uint32_t backoff_step = 0;     // 0: next restart is immediate; then 1, 2, 4 … seconds up to 300
+  SteadyTime run_started_steady{};
+  WallTime run_started_wall{};
+
+  std::uint64_t starts = 0;  // accepted starts until the app is deleted
+  std::optional<int> return_code;
+  std::optional<WallTime> last_start;
+  std::optional<WallTime> last_exit;
+  std::string last_error;  // without the time prefix
+  std::optional<WallTime> last_error_time;
+  bool healthy = false;
+  std::uint64_t missed_starts = 0;
+};
+
+namespace event {
+struct Defined {};  // a new app: plan its first start
+struct Redefined {
+  std::shared_ptr<const AppDefinition> definition;
+};
+struct Enabled {};
+struct Disabled {};
+struct Removed {};  // asked for by a user
+struct RestartRequested {};
+struct TimerDue {};
+struct RunStarted {
+  RunNumber run = 0;
+  std::int32_t pid = 0;
+};
+struct StartFailed {
+  RunNumber run = 0;
+  std::string reason;  // names the step and the errno text
+};
+struct RunExited {
+  RunNumber run = 0;
+  int return_code = 0;  // exit status, or minus the signal number
+  bool known = true;    // false: not our child and vanished, "exit status unknown"
+  std::string note;     // more to say in last_error, or empty
+};
+struct RunGone {
+  RunNumber run = 0;
+};
+struct HealthChanged {
+  bool healthy = false;
+};
+struct KeeperLost {};  // the keeper was replaced; a start in flight without a result counts as failed
+}  // namespace event
+
+using Event = std::variant<event::Defined, event::Redefined, event::Enabled, event::Disabled, event::Removed,
+                           event::RestartRequested, event::TimerDue, event::RunStarted, event::StartFailed, event::RunExited,
+                           event::RunGone, event::HealthChanged, event::KeeperLost>;
+
+enum class Notice : std::uint8_t { start, exit, health, status, removed };  // STDOUT comes from the output follower
+
+namespace effect {
+struct StartRun {
+  RunNumber run = 0;
+};
+struct StopRun {  // TERM to every process of the run, KILL to what is left after the grace
+  RunNumber run = 0;
+  std::chrono::seconds grace{3};
+  StopReason reason = StopReason::none;
+};
+struct DrainRun {  // the main process is gone: stop what is left of the run the same way (or let it live), then RunGone
+  RunNumber run = 0;
+  std::chrono::seconds grace{3};
+  Leftovers leftovers = Leftovers::stop;
+};
+struct ArmTimer {  // replaces the app's one timer; exactly one of the two is set
+  std::optional<WallTime> wall;
+  std::optional<SteadyTime> steady;
+};
+struct CancelTimer {};
+struct Publish {
+  Notice notice = Notice::start;
+};
+struct PersistState {};       // the lifecycle state, asynchronously
+struct PersistDefinition {};  // status changed: the YAML file must follow
+struct Delete {};             // forget the app; its name is free at once, a run still alive drains on its own
+}  // namespace effect
+
+using Effect = std::variant<effect::StartRun, effect::StopRun, effect::DrainRun, effect::ArmTimer, effect::CancelTimer,
+                            effect::Publish, effect::PersistState, effect::PersistDefinition, effect::Delete>;
+
+struct Policy {
+  std::chrono::seconds stop_grace{3};  // BaseConfig.StopGraceSeconds
+  std::chrono::seconds backoff_limit{300};
+  std::chrono::seconds stable_after{60};  // a run at least this long resets the back-off
+};
+
+// Decides. Events about a run that is neither current nor outgoing are ignored (returns no effects), so a late report is harmless.
+[[nodiscard]] std::vector<Effect> step(LifecycleState& state, const Event& event, Now now, const Policy& policy);
+
+// What survives a restart of the daemon (everything but the definition). The steady instants are turned into wall time and
+// back with `now`, so a planned back-off goes on where it was.
+[[nodiscard]] boost::json::object save_state(const LifecycleState& state, Now now);
+[[nodiscard]] Result<void> load_state(LifecycleState& state, const boost::json::object& saved, Now now);
+
+// After load_state(): what the keeper (or nobody) still knows of the app's newest run. `running`: it lives;
+// `exited`: its exit report follows as RunExited; `lost`: nobody knows it (host restarted): counts as exited, unknown.
+enum class RecoveredRun : std::uint8_t { none, running, exited, lost };
+[[nodiscard]] std::vector<Effect> recover(LifecycleState& state, RunNumber newest_run, RecoveredRun what, Now now,
+                                          const Policy& policy);
+
+}  // namespace appmesh::core
