@@ -1,0 +1,75 @@
+// What the daemon remembers besides definitions: lifecycle state of each app, on-demand apps, run history, revoked tokens.
+// SQLite in WAL mode, one writer thread with group commit; owned by the daemon. Writes may be asked for from any thread and
+// happen in the order asked; a `Done` runs on the writer thread after the commit that holds its write. Reads use a
+// connection of their own, block, and may be called from any thread but the engine's once it runs.
+//
+// A commit survives a killed daemon at once; writes marked durable (revocations, audit) are also fsynced before `Done`.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/error.h"
+#include "core/time.h"
+
+namespace appmesh::store {
+
+struct RunRecord {
+  std::string run_id;  // 32 hex digits, the process_uuid of the wire
+  std::string app;
+  std::uint64_t run_number = 0;
+  std::uint32_t instance = 0;
+  std::int32_t pid = 0;
+  std::optional<core::WallTime> start;
+  std::optional<core::WallTime> end;  // absent: still runs
+  std::optional<int> return_code;
+  std::string reason;  // why it ended: exited, killed by us (stop reason), unknown …
+  std::uint64_t max_rss_bytes = 0;
+  std::chrono::microseconds cpu{0};  // user + system
+};
+
+struct SavedApp {
+  std::string name;
+  std::string state;       // JSON of core::save_state
+  std::string definition;  // JSON for on-demand apps (they have no YAML file); else empty
+};
+
+struct RevokedToken {
+  std::string jti;
+  core::WallTime expires;
+};
+
+class StateStore {
+ public:
+  using Done = std::move_only_function<void(Result<void>)>;
+
+  struct Options {
+    std::uint64_t history_per_app = 1000;             // older runs are forgotten
+    std::chrono::hours history_age{24 * 90};          // likewise
+    std::size_t queue_limit = 100'000;                // writes waiting; beyond it the asker waits (never the engine: it is warned at half)
+  };
+
+  static Result<std::unique_ptr<StateStore>> open(const std::filesystem::path& file, Options options);
+  virtual ~StateStore() = default;
+
+  virtual void save_app(SavedApp app, Done done = nullptr) = 0;  // insert or replace; empty definition keeps the stored one
+  virtual void delete_app(std::string name, Done done = nullptr) = 0;  // its history stays until it ages out
+  // Insert or merge by run_id: a row that already has its end keeps it, so a report delivered twice is recorded once.
+  virtual void record_run(RunRecord run, Done done = nullptr) = 0;
+  virtual void revoke_token(RevokedToken token, Done done) = 0;  // durable
+  virtual void flush() = 0;
+
+  [[nodiscard]] virtual Result<std::vector<SavedApp>> load_apps() = 0;
+  [[nodiscard]] virtual Result<std::vector<RevokedToken>> load_revoked(core::WallTime now) = 0;  // drops the expired ones
+  // Newest first; at most `limit` (1..1000), only runs that started before `before` when given.
+  [[nodiscard]] virtual Result<std::vector<RunRecord>> runs(const std::string& app, std::size_t limit,
+                                                            std::optional<core::WallTime> before) = 0;
+  [[nodiscard]] virtual Result<std::optional<RunRecord>> find_run(const std::string& run_id) = 0;
+};
+
+}  // namespace appmesh::store
