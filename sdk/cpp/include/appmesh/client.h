@@ -1,0 +1,150 @@
+// Blocking client of one App Mesh daemon. It owns its connection and its token and belongs to one thread at a time; use
+// one Client per thread. Every method throws ClientError when it fails (see error.h) and otherwise returns the answer.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <appmesh/app.h>
+#include <appmesh/error.h>
+#include <appmesh/transport.h>
+#include <boost/json/array.hpp>
+
+namespace appmesh {
+
+struct ClientOptions {
+  std::string url = "https://127.0.0.1:6060";
+  TransportOptions transport;
+  std::string token;
+  std::string forward_to;                       // host[:port] of another daemon that shall answer
+  std::function<void(std::string_view)> trace;  // one line per exchange, never a secret
+};
+
+struct LoginOptions {
+  std::string totp_code;
+  std::string audience;
+  std::chrono::seconds expire{0};  // 0 = the server's default, 7 days
+};
+
+// The account has a second factor and no code was given.
+struct TotpChallenge {
+  std::string challenge;
+  std::int64_t expires = 0;  // epoch seconds
+};
+
+// What a token says about itself; not verified.
+struct TokenInfo {
+  std::string user;
+  std::string audience;
+  std::int64_t issued_at = 0;
+  std::int64_t expires_at = 0;
+};
+std::optional<TokenInfo> read_token(std::string_view token);
+
+struct OutputQuery {
+  std::uint64_t position = 0;
+  int index = 0;                 // 0 = current run, 1.. = older
+  std::uint64_t max_bytes = 0;   // 0 = the server's default, 3 MiB
+  std::string process_uuid;      // empty = whichever run is current
+  std::chrono::seconds wait{0};  // long-poll: wait for news that long
+};
+
+struct Output {
+  std::string text;              // bytes as the program wrote them
+  std::uint64_t position = 0;    // where the next read goes on
+  std::optional<int> exit_code;  // set once the run has completed and `text` ends its output
+  bool run_changed = false;      // 417: that run is not current, or the position or index is beyond what is kept
+};
+
+struct RunOptions {
+  std::chrono::seconds timeout{172'800};   // the process is stopped after that
+  std::chrono::seconds lifetime{216'000};  // the run app is removed after that
+};
+struct Run {
+  std::string name;
+  std::string process_uuid;
+};
+struct SyncResult {
+  std::optional<int> exit_code;  // -N = killed by signal N
+  std::string output;
+};
+
+class Client {
+ public:
+  explicit Client(ClientOptions options = {});
+  Client(std::unique_ptr<Transport> transport, ClientOptions options);
+  Client(Client&&) noexcept;
+  Client& operator=(Client&&) noexcept;
+  ~Client();
+
+  // Session. A token that login or renew gets is kept and sent from then on.
+  std::optional<TotpChallenge> login(std::string_view user, std::string_view password,
+                                     const LoginOptions& options = {});
+  void validate_totp(std::string_view user, std::string_view challenge, std::string_view code,
+                     std::chrono::seconds expire = std::chrono::seconds{0});
+  boost::json::object authenticate(std::string_view permission = {}, std::string_view audience = {});
+  void renew(std::chrono::seconds expire = std::chrono::seconds{0});
+  void logoff();
+  [[nodiscard]] const std::string& token() const { return options_.token; }
+  void set_token(std::string token) { options_.token = std::move(token); }
+  void set_forward_to(std::string target) { options_.forward_to = std::move(target); }
+  void cancel_on(int descriptor) { transport_->cancel_on(descriptor); }
+
+  // Applications.
+  std::vector<App> list_apps();
+  App get_app(std::string_view name);
+  App add_app(const App& app);
+  bool delete_app(std::string_view name, bool force = false);  // false: there was none
+  std::string enable_app(std::string_view name);
+  std::string disable_app(std::string_view name);
+  std::string restart_app(std::string_view name);
+  bool app_healthy(std::string_view name);
+  Output app_output(std::string_view name, const OutputQuery& query = {});
+  boost::json::array app_runs(std::string_view name, int limit = 0, std::string_view before = {});
+  Run run_async(const App& app, const RunOptions& options = {});
+  SyncResult run_sync(const App& app, const RunOptions& options = {});
+
+  // Host.
+  std::map<std::string, std::string> labels();
+  void set_label(std::string_view name, std::string_view value);
+  void delete_label(std::string_view name);
+  boost::json::object config();
+  boost::json::object set_config(const boost::json::object& change);  // deep merge
+  boost::json::object resources();
+  std::string metrics();
+
+  // Users and roles. `user` "self" is the caller.
+  boost::json::object users();
+  boost::json::object user_self();
+  void set_user(std::string_view name, const boost::json::object& user);
+  void delete_user(std::string_view name);
+  void set_password(std::string_view old_password, std::string_view new_password, std::string_view user = "self");
+  void lock_user(std::string_view name);
+  void unlock_user(std::string_view name);
+  boost::json::object roles();
+  void set_role(std::string_view role, const boost::json::array& permissions);
+  void delete_role(std::string_view role);
+  boost::json::array own_permissions();
+  boost::json::array permissions();
+  boost::json::array groups();
+
+  // Any route: adds token and forwarding header; throws ClientError(kStatus) unless the status is 2xx.
+  Response call(Request request);
+  // The same, but every status is returned.
+  Response exchange(Request request);
+
+ private:
+  Response send(std::string_view method, std::string path, Fields query = {}, std::string body = {});
+  void take_token(const Response& response);
+
+  ClientOptions options_;
+  std::unique_ptr<Transport> transport_;
+};
+
+}  // namespace appmesh

@@ -1,0 +1,78 @@
+// What carries a request to the daemon and its answer back. HTTPS is the first transport; TCP and WebSocket implement
+// the same interface, so Client never knows which one it uses. A transport belongs to one Client and one thread at a
+// time.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace appmesh {
+
+using Fields = std::vector<std::pair<std::string, std::string>>;
+
+struct Request {
+  std::string method;
+  std::string path;  // every segment percent-encoded
+  Fields query;      // plain text; the transport encodes it where it must
+  Fields headers;
+  std::string body;
+  std::chrono::milliseconds timeout{0};  // longest wait for the answer; 0 = TransportOptions::read_timeout
+};
+
+struct Response {
+  int status = 0;
+  Fields headers;  // names in lower case
+  std::string body;
+
+  // First header of that name (lower case), or nothing.
+  [[nodiscard]] std::optional<std::string_view> header(std::string_view name) const;
+};
+
+struct TlsOptions {
+  enum class Verify {
+    kAuto,    // a local server: the CA that its daemon made; any other: system CAs and /opt/appmesh/ssl/ca.pem
+    kSystem,  // system CAs only
+    kPath,    // ca_path only
+    kOff,     // any certificate: for tests, or where the path is trusted by other means
+  };
+  Verify verify = Verify::kAuto;
+  std::string ca_path;             // file or directory (hashed), with kPath
+  std::string client_certificate;  // PEM chain; empty = the daemon's client.pem beside the CA when it is readable
+  std::string client_key;
+};
+
+struct TransportOptions {
+  TlsOptions tls;
+  std::chrono::milliseconds connect_timeout{10'000};  // name look-up not included
+  std::chrono::milliseconds read_timeout{0};          // 0 = wait as long as the server takes
+  std::size_t max_header_bytes = 64 * 1024;
+  std::uint64_t max_body_bytes = 256ull * 1024 * 1024;
+};
+
+class Transport {
+ public:
+  Transport() = default;
+  Transport(const Transport&) = delete;
+  Transport& operator=(const Transport&) = delete;
+  virtual ~Transport() = default;
+
+  // Sends the request and waits for its answer, whatever its status. Throws ClientError of every kind but kStatus.
+  virtual Response exchange(const Request& request) = 0;
+  // A descriptor that ends a wait with ErrorKind::kCancelled as soon as it is readable; -1 = none. Not owned.
+  virtual void cancel_on(int descriptor) = 0;
+  // "host:port" of the server.
+  [[nodiscard]] virtual std::string peer() const = 0;
+};
+
+// `url` is https://host[:port]. No connection is made before the first exchange.
+std::unique_ptr<Transport> make_https_transport(std::string_view url, TransportOptions options = {});
+
+}  // namespace appmesh

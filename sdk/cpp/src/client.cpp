@@ -1,0 +1,182 @@
+#include <algorithm>
+#include <charconv>
+
+#include <appmesh/client.h>
+#include <appmesh/url.h>
+#include <boost/json/parse.hpp>
+#include <boost/json/serialize.hpp>
+
+#include "client_json.h"
+
+namespace appmesh {
+
+using detail::app_path;
+using detail::parse_array;
+using detail::parse_object;
+
+namespace {
+
+std::string seconds_text(std::chrono::seconds value) {
+  return std::to_string(value.count());
+}
+
+template <typename Number>
+std::optional<Number> header_number(const Response& response, std::string_view name) {
+  const auto text = response.header(name);
+  if (!text) return std::nullopt;
+  Number value{};
+  const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), value);
+  if (error != std::errc() || end != text->data() + text->size()) {
+    throw ClientError(ErrorKind::kProtocol, "the server's header " + std::string(name) + " is not a number");
+  }
+  return value;
+}
+
+std::string message_of(const Response& response) {
+  boost::system::error_code error;
+  const boost::json::value body = boost::json::parse(response.body, error);
+  if (!error && body.is_object()) {
+    if (const auto text = App(body.get_object()).text("message")) return *text;
+  }
+  return response.body;
+}
+
+}  // namespace
+
+Client::Client(ClientOptions options) : options_(std::move(options)) {
+  transport_ = make_https_transport(options_.url, options_.transport);
+}
+Client::Client(std::unique_ptr<Transport> transport, ClientOptions options)
+    : options_(std::move(options)), transport_(std::move(transport)) {}
+Client::Client(Client&&) noexcept = default;
+Client& Client::operator=(Client&&) noexcept = default;
+Client::~Client() = default;
+
+Response Client::exchange(Request request) {
+  const bool authorised = std::any_of(request.headers.begin(), request.headers.end(),
+                                      [](const auto& field) { return field.first == "Authorization"; });
+  if (!authorised && !options_.token.empty()) request.headers.emplace_back("Authorization", "Bearer " + options_.token);
+  if (!options_.forward_to.empty()) {
+    // A target without a port means the port that we ourselves talk to (section 1.9).
+    const Url target = Url::parse(options_.forward_to, Url::parse(transport_->peer()).port);
+    request.headers.emplace_back("X-Target-Host", target.authority());
+  }
+  request.headers.emplace_back("User-Agent", "appmesh/cpp");
+  const auto begin = std::chrono::steady_clock::now();
+  Response response = transport_->exchange(request);
+  if (options_.trace) {
+    const auto took =
+        std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - begin).count();
+    options_.trace(request.method + " " + transport_->peer() + request.path + " -> " + std::to_string(response.status) +
+                   ", " + std::to_string(response.body.size()) + " bytes, " + std::to_string(took) + " us");
+  }
+  return response;
+}
+
+Response Client::call(Request request) {
+  Response response = exchange(std::move(request));
+  if (response.status < 200 || response.status > 299) detail::fail(response);
+  return response;
+}
+
+Response Client::send(std::string_view method, std::string path, Fields query, std::string body) {
+  Request request;
+  request.method = method;
+  request.path = std::move(path);
+  request.query = std::move(query);
+  if (!body.empty()) request.headers.emplace_back("Content-Type", "application/json");
+  request.body = std::move(body);
+  return call(std::move(request));
+}
+
+std::vector<App> Client::list_apps() {
+  std::vector<App> apps;
+  for (boost::json::value& item : parse_array(send("GET", "/appmesh/applications"))) {
+    if (item.is_object()) apps.emplace_back(std::move(item.get_object()));
+  }
+  return apps;
+}
+
+App Client::get_app(std::string_view name) {
+  return App(parse_object(send("GET", app_path(name))));
+}
+
+App Client::add_app(const App& app) {
+  return App(parse_object(send("PUT", app_path(app.name()), {}, boost::json::serialize(app.json()))));
+}
+
+bool Client::delete_app(std::string_view name, bool force) {
+  Fields query;
+  if (force) query.emplace_back("force", "true");
+  try {
+    send("DELETE", app_path(name), std::move(query));
+    return true;
+  } catch (const ClientError& error) {
+    if (error.status() == 404) return false;
+    throw;
+  }
+}
+
+std::string Client::enable_app(std::string_view name) {
+  return message_of(send("POST", app_path(name, "enable")));
+}
+std::string Client::disable_app(std::string_view name) {
+  return message_of(send("POST", app_path(name, "disable")));
+}
+std::string Client::restart_app(std::string_view name) {
+  return message_of(send("POST", app_path(name, "restart")));
+}
+
+bool Client::app_healthy(std::string_view name) {
+  const Response response = send("GET", app_path(name, "health"));
+  return response.body == "0" || response.body == "0\n";
+}
+
+Output Client::app_output(std::string_view name, const OutputQuery& query) {
+  Request request;
+  request.method = "GET";
+  request.path = app_path(name, "output");
+  request.query.emplace_back("stdout_position", std::to_string(query.position));
+  request.query.emplace_back("stdout_index", std::to_string(query.index));
+  if (query.max_bytes > 0) request.query.emplace_back("stdout_maxsize", std::to_string(query.max_bytes));
+  if (!query.process_uuid.empty()) request.query.emplace_back("process_uuid", query.process_uuid);
+  if (query.wait.count() > 0) request.query.emplace_back("timeout", seconds_text(query.wait));
+  Response response = exchange(std::move(request));
+  Output output;
+  if (response.status == 417) {
+    output.run_changed = true;
+    output.position = query.position;
+    return output;
+  }
+  if (response.status != 200) detail::fail(response);
+  output.position = header_number<std::uint64_t>(response, "x-output-position").value_or(0);
+  output.exit_code = header_number<int>(response, "x-exit-code");
+  output.text = std::move(response.body);
+  return output;
+}
+
+boost::json::array Client::app_runs(std::string_view name, int limit, std::string_view before) {
+  Fields query;
+  if (limit > 0) query.emplace_back("limit", std::to_string(limit));
+  if (!before.empty()) query.emplace_back("before", before);
+  return parse_array(send("GET", app_path(name, "runs"), std::move(query)));
+}
+
+Run Client::run_async(const App& app, const RunOptions& options) {
+  const Fields query{{"timeout", seconds_text(options.timeout)}, {"lifecycle", seconds_text(options.lifetime)}};
+  const App reply(parse_object(send("POST", "/appmesh/app/run", query, boost::json::serialize(app.json()))));
+  Run run{reply.name(), reply.text("process_uuid").value_or("")};
+  if (run.name.empty()) throw ClientError(ErrorKind::kProtocol, "the server's answer names no run");
+  return run;
+}
+
+SyncResult Client::run_sync(const App& app, const RunOptions& options) {
+  const Fields query{{"timeout", seconds_text(options.timeout)}, {"lifecycle", seconds_text(options.lifetime)}};
+  Response response = send("POST", "/appmesh/app/syncrun", query, boost::json::serialize(app.json()));
+  SyncResult result;
+  result.exit_code = header_number<int>(response, "x-exit-code");
+  result.output = std::move(response.body);
+  return result;
+}
+
+}  // namespace appmesh

@@ -1,0 +1,126 @@
+#include <array>
+#include <optional>
+
+#include <appmesh/error.h>
+#include <appmesh/transport.h>
+
+#include "http_parser.h"
+#include "tls_connection.h"
+
+namespace appmesh {
+namespace {
+
+// The daemon hangs up after 120 s without a request: rather connect anew than race it.
+constexpr std::chrono::seconds kReuseFor{90};
+constexpr std::size_t kReadBytes = 64 * 1024;
+
+class HttpsTransport final : public Transport {
+ public:
+  HttpsTransport(std::string_view url, TransportOptions options)
+      : url_(Url::parse(url)), options_(std::move(options)) {}
+
+  Response exchange(const Request& request) override {
+    const std::string head = head_of(request);
+    const bool reused = reuse();
+    if (!reused) connect();
+    const auto timeout = request.timeout.count() > 0 ? request.timeout : options_.read_timeout;
+    tls::Deadline deadline;
+    if (timeout.count() > 0) deadline = tls::Clock::now() + timeout;
+    try {
+      return once(head, request.body, deadline);
+    } catch (const ClientError& error) {
+      connection_.reset();
+      // A kept connection that the server closed at the same moment has carried nothing; anything that could have been
+      // carried out twice is left to the caller (RFC 9110 9.2.2).
+      if (!reused || error.kind() != ErrorKind::kClosed || request.method == "POST" || answer_started_) throw;
+    }
+    connect();
+    try {
+      return once(head, request.body, deadline);
+    } catch (...) {
+      connection_.reset();
+      throw;
+    }
+  }
+
+  void cancel_on(int descriptor) override { cancel_ = descriptor; }
+  [[nodiscard]] std::string peer() const override { return url_.authority(); }
+
+ private:
+  [[nodiscard]] std::string head_of(const Request& request) const {
+    std::string head = request.method + " " + request.path;
+    char separator = '?';
+    for (const auto& [name, value] : request.query) {
+      head += separator + percent_encode(name) + "=" + percent_encode(value);
+      separator = '&';
+    }
+    head += " HTTP/1.1\r\nHost: " + url_.authority() + "\r\n";
+    for (const auto& [name, value] : request.headers) {
+      if ((name + value).find_first_of(std::string_view("\r\n\0", 3)) != std::string::npos) {
+        throw ClientError(ErrorKind::kUsage, "the header " + name + " may not hold a line break");
+      }
+      head += name + ": " + value + "\r\n";
+    }
+    if (!request.body.empty() || request.method == "POST" || request.method == "PUT") {
+      head += "Content-Length: " + std::to_string(request.body.size()) + "\r\n";
+    }
+    return head + "\r\n";
+  }
+
+  bool reuse() {
+    if (connection_ && tls::Clock::now() - last_use_ < kReuseFor && connection_->quiet()) return true;
+    connection_.reset();
+    return false;
+  }
+
+  void connect() {
+    if (!context_) context_ = tls::make_context(options_.tls, url_);
+    connection_.emplace(url_, context_.get(), options_.tls.verify != TlsOptions::Verify::kOff,
+                        tls::Clock::now() + options_.connect_timeout, cancel_);
+  }
+
+  Response once(const std::string& head, const std::string& body, tls::Deadline deadline) {
+    answer_started_ = false;
+    connection_->write(head.size() + body.size() <= 16'384 ? head + body : head, deadline, cancel_);
+    if (head.size() + body.size() > 16'384) connection_->write(body, deadline, cancel_);
+    http::ResponseParser parser({options_.max_header_bytes, options_.max_body_bytes});
+    std::size_t surplus = 0;
+    while (!parser.done()) {
+      const std::size_t count = connection_->read(buffer_, deadline, cancel_);
+      if (count == 0) {
+        parser.finish();
+        break;
+      }
+      surplus = count - parser.feed({buffer_.data(), count});
+      answer_started_ = parser.started();
+    }
+    last_use_ = tls::Clock::now();
+    // Bytes after the answer belong to nothing that was asked: the connection cannot be trusted any more.
+    if (!parser.keep_alive() || surplus != 0) connection_.reset();
+    return parser.take();
+  }
+
+  Url url_;
+  TransportOptions options_;
+  tls::Context context_;
+  std::optional<tls::Connection> connection_;
+  tls::Clock::time_point last_use_;
+  std::array<char, kReadBytes> buffer_{};
+  int cancel_ = -1;
+  bool answer_started_ = false;
+};
+
+}  // namespace
+
+std::optional<std::string_view> Response::header(std::string_view name) const {
+  for (const auto& [key, value] : headers) {
+    if (key == name) return value;
+  }
+  return std::nullopt;
+}
+
+std::unique_ptr<Transport> make_https_transport(std::string_view url, TransportOptions options) {
+  return std::make_unique<HttpsTransport>(url, std::move(options));
+}
+
+}  // namespace appmesh

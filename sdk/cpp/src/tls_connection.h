@@ -1,0 +1,72 @@
+// One TLS connection over a TCP socket: connect with a time limit, send, receive. Owned by the HTTPS transport, used by
+// one thread. Waiting is always poll(), so that a deadline and the caller's cancel descriptor can end it.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string_view>
+
+#include <appmesh/transport.h>
+#include <appmesh/url.h>
+#include <openssl/ssl.h>
+
+namespace appmesh::tls {
+
+using Clock = std::chrono::steady_clock;
+using Deadline = std::optional<Clock::time_point>;
+
+struct ContextDeleter {
+  void operator()(SSL_CTX* context) const { SSL_CTX_free(context); }
+};
+using Context = std::unique_ptr<SSL_CTX, ContextDeleter>;
+
+// Trust, client certificate and protocol versions for one server. Throws ClientError(kTls).
+Context make_context(const TlsOptions& options, const Url& url);
+
+class Connection {
+ public:
+  // Connects and shakes hands, verifying the host name unless verification is off.
+  Connection(const Url& url, SSL_CTX* context, bool verify, Deadline deadline, int cancel);
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+  ~Connection();
+
+  void write(std::string_view data, Deadline deadline, int cancel);
+  // At least one byte; 0 when the peer has closed the stream in order.
+  std::size_t read(std::span<char> buffer, Deadline deadline, int cancel);
+  // False when the peer has hung up or sent something while nobody asked.
+  [[nodiscard]] bool quiet() const;
+
+ private:
+  class Socket {
+   public:
+    Socket() = default;
+    explicit Socket(int descriptor) : descriptor_(descriptor) {}
+    Socket(Socket&& other) noexcept : descriptor_(std::exchange(other.descriptor_, -1)) {}
+    Socket& operator=(Socket&& other) noexcept {
+      std::swap(descriptor_, other.descriptor_);
+      return *this;
+    }
+    ~Socket();
+    [[nodiscard]] int get() const { return descriptor_; }
+
+   private:
+    int descriptor_ = -1;
+  };
+  struct SslDeleter {
+    void operator()(SSL* ssl) const { SSL_free(ssl); }
+  };
+
+  static Socket dial(const Url& url, Deadline deadline, int cancel);
+  void handshake(const Url& url, Deadline deadline, int cancel);
+  // True: try again; false: the peer closed in order. Throws on every failure.
+  bool after(int result, Deadline deadline, int cancel);
+
+  Socket socket_;
+  std::unique_ptr<SSL, SslDeleter> ssl_;
+};
+
+}  // namespace appmesh::tls
