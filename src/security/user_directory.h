@@ -1,0 +1,140 @@
+// Users and roles: security.yaml of sections 5.1 and 5.2 of the wire contract. Owned by the daemon. Reads take an
+// immutable snapshot and may happen on any thread; everything that returns a Result writes the file (and may hash a
+// password) before it returns, so it belongs on a worker pool. Changes happen one after another and are on disk before
+// they are visible.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/error.h"
+#include "core/time.h"
+#include "security/principal.h"
+#include "store/secret_box.h"
+
+namespace appmesh::security {
+
+inline constexpr std::string_view kAdmin = "admin";
+
+struct User {
+  std::string name;
+  std::string email;
+  std::string group;
+  std::string exec_user;
+  std::string key;      // a hash, see passwords.h; empty: nobody can log in with a password
+  std::string mfa_key;  // sealed; see UserDirectory::totp_secret()
+  bool locked = false;
+  bool mfa_enabled = false;
+  std::optional<std::string> metadata;
+  std::int64_t token_epoch = 0;  // epoch seconds; tokens issued then or earlier are void
+  std::vector<std::string> roles;
+
+  bool operator==(const User&) const = default;
+};
+
+// What PUT /user/{u} may say. Absent fields take their defaults.
+struct UserChange {
+  std::optional<std::string> password;  // plain; only used for a new user
+  std::string email;
+  std::string group;
+  std::string exec_user;
+  bool locked = false;
+  bool mfa_enabled = false;
+  std::optional<std::string> metadata;
+  std::vector<std::string> roles;
+};
+
+using RoleMap = std::map<std::string, std::vector<std::string>, std::less<>>;  // permissions sorted, without doubles
+
+// The five-minute truth about who may do what. Immutable; keep it as long as you like.
+class UserSnapshot {
+ public:
+  UserSnapshot(std::map<std::string, User, std::less<>> users, RoleMap roles, std::uint64_t generation);
+
+  [[nodiscard]] const User* find(std::string_view name) const;
+  // The caller that this user is; null when there is no such user.
+  [[nodiscard]] std::shared_ptr<const Principal> principal(std::string_view name) const;
+  [[nodiscard]] const std::map<std::string, User, std::less<>>& users() const { return users_; }
+  [[nodiscard]] const RoleMap& roles() const { return roles_; }
+  [[nodiscard]] std::uint64_t generation() const { return generation_; }
+  [[nodiscard]] std::vector<std::string> all_permissions() const;  // sorted union over the roles
+  [[nodiscard]] std::vector<std::string> groups() const;           // sorted, without the empty one
+
+ private:
+  std::map<std::string, User, std::less<>> users_;
+  std::map<std::string, std::shared_ptr<const Principal>, std::less<>> principals_;
+  RoleMap roles_;
+  std::uint64_t generation_;
+};
+
+class UserDirectory {
+ public:
+  struct Options {
+    std::filesystem::path file;              // work/config/security.yaml: read first, and what changes are written to
+    std::filesystem::path template_file;     // config/security.yaml, read when `file` does not exist
+    std::filesystem::path initial_password;  // removed when the administrator's password is changed
+    std::function<bool()> complexity;        // true: new passwords must be complex; empty: never asked
+  };
+
+  // Neither file: the roles of section 5.2 and the user admin without a password. Plain passwords and TOTP secrets of a
+  // hand-written file are hashed, sealed and written back. Errors name the user and the field. `secrets` must live
+  // longer.
+  static Result<std::unique_ptr<UserDirectory>> load(Options options, const store::SecretBox& secrets);
+
+  [[nodiscard]] std::shared_ptr<const UserSnapshot> snapshot() const;
+  // Changes with every published change; cheap enough for every request.
+  [[nodiscard]] std::uint64_t generation() const { return generation_.load(std::memory_order_acquire); }
+
+  Result<void> reload();  // SIGHUP; on an error nothing changes
+
+  // Section 2.9. A new user needs a password; an existing one keeps key, mfa_key and token_epoch.
+  Result<void> put_user(const std::string& name, UserChange change);
+  Result<void> delete_user(std::string_view name);  // not the administrator
+  Result<void> set_locked(std::string_view name, bool locked);
+  // Voids every token that the user has. A wrong old password is invalid_argument; `now` becomes the token epoch.
+  Result<void> change_password(std::string_view name, std::string_view old_password, std::string_view new_password,
+                               core::WallTime now);
+  Result<void> set_role(const std::string& role, std::vector<std::string> permissions);  // empty: deletes
+  Result<void> delete_role(std::string_view role);                                       // absent: success
+
+  // Replaces a hash by a stronger one of the same password; does nothing when the key is no longer `old_key`.
+  Result<void> replace_key(std::string_view name, std::string_view old_key, std::string new_key);
+
+  [[nodiscard]] Result<std::string> totp_secret(const User& user) const;
+
+  UserDirectory(const UserDirectory&) = delete;
+  UserDirectory& operator=(const UserDirectory&) = delete;
+
+ private:
+  struct Contents {
+    std::map<std::string, User, std::less<>> users;
+    RoleMap roles;
+    bool must_write = false;  // something was hashed or sealed on the way in
+  };
+
+  UserDirectory(Options options, const store::SecretBox& secrets);
+  [[nodiscard]] Result<Contents> read() const;
+  // Runs `edit` on a copy, writes the copy and publishes it. Nothing changes when edit or the disk fails.
+  Result<void> change(const std::function<Result<void>(Contents&)>& edit);
+  Result<void> write(const Contents& contents) const;
+  void publish(Contents contents);
+  [[nodiscard]] Result<void> check_new_password(std::string_view password) const;
+
+  const Options options_;
+  const store::SecretBox& secrets_;
+  std::mutex writers_;  // held over the disk work
+  mutable std::mutex snapshot_mutex_;
+  std::shared_ptr<const UserSnapshot> snapshot_;
+  std::atomic<std::uint64_t> generation_{0};
+};
+
+}  // namespace appmesh::security
