@@ -118,6 +118,13 @@ enum class SecretFields : std::uint8_t { omit, include };
 // Whether going from one definition to another needs a new process (section 4.1): only fields that the running process sees.
 [[nodiscard]] bool needs_restart(const AppDefinition& from, const AppDefinition& to);
 
+// What a PUT onto an existing app keeps of the stored definition (section 4.1): the registration time, and sec_env when the
+// new definition does not say it.
+[[nodiscard]] AppDefinition keep_stored_fields(const AppDefinition& stored, AppDefinition put);
+
+// Equal in everything that a user defines; the registration time and a request to attach are not part of that.
+[[nodiscard]] bool same_definition(const AppDefinition& a, const AppDefinition& b);
+
 // The argv that runs the command: POSIX shell quoting rules when not shell, else /bin/bash -e -c (or /bin/sh).
 // Errors: invalid_argument for an unbalanced quote or an empty command.
 [[nodiscard]] Result<std::vector<std::string>> split_command(std::string_view command);
