@@ -17,7 +17,7 @@ struct HomePaths {
   std::filesystem::path shell;        // work/shell, 0700
   std::filesystem::path apps;         // work/apps, 0700: one YAML file per definition
   std::filesystem::path tmp;          // work/tmp, 0755: the working directory of apps that name none
-  std::filesystem::path run;          // work/run, 0700: the keeper's socket and journal
+  std::filesystem::path run;          // home/run, 0700: the keeper's socket and journal
   std::filesystem::path config;       // home/config, 0755: templates that ship with the program
   std::filesystem::path templates;    // home/apps, 0755: definitions that ship with the program
   std::filesystem::path ssl;          // home/ssl, 0755; the private keys in it are 0600
@@ -28,7 +28,7 @@ struct HomePaths {
   std::filesystem::path key_file;       // work/config/secret.key, the key of secrets at rest
   std::filesystem::path jwt_file;       // work/config/jwt.secret, used while JWTSalt is empty
   std::filesystem::path psk_file;       // work/config/psk, section 1.10 of the wire contract
-  std::filesystem::path keeper_socket;  // work/run/keeper.sock
+  std::filesystem::path keeper_socket;  // home/run/keeper.sock
   std::filesystem::path log_file;       // work/server.log
   std::filesystem::path pid_file;       // home/appmesh.pid
 };
