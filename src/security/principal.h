@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/access.h"
+#include "core/error.h"
 
 namespace appmesh::security {
 
@@ -25,5 +26,8 @@ struct Principal {
   // For the ownership rule of apps (core/access.h). Valid as long as this principal.
   [[nodiscard]] core::Caller caller() const { return {.user = user, .group = group}; }
 };
+
+// Error permission_denied with the text of section 2.0 of the wire contract.
+[[nodiscard]] Result<void> require_permission(const Principal& principal, std::string_view permission);
 
 }  // namespace appmesh::security

@@ -55,7 +55,7 @@ struct UserChange {
 
 using RoleMap = std::map<std::string, std::vector<std::string>, std::less<>>;  // permissions sorted, without doubles
 
-// The five-minute truth about who may do what. Immutable; keep it as long as you like.
+// Who may do what, as of one moment. Immutable; keep it as long as you like.
 class UserSnapshot {
  public:
   UserSnapshot(std::map<std::string, User, std::less<>> users, RoleMap roles, std::uint64_t generation);
@@ -96,8 +96,11 @@ class UserDirectory {
 
   Result<void> reload();  // SIGHUP; on an error nothing changes
 
-  // Section 2.9. A new user needs a password; an existing one keeps key, mfa_key and token_epoch.
-  Result<void> put_user(const std::string& name, UserChange change);
+  // Section 2.9. A new user needs a password; an existing one keeps key, mfa_key and token_epoch. A new user's epoch is
+  // `now`, so that tokens of a deleted namesake stay void.
+  Result<void> put_user(const std::string& name, UserChange change_to, core::WallTime now);
+  // For the first start: gives a user that has no key this one. Error conflict when it has one.
+  Result<void> set_first_key(std::string_view name, std::string key);
   Result<void> delete_user(std::string_view name);  // not the administrator
   Result<void> set_locked(std::string_view name, bool locked);
   // Voids every token that the user has. A wrong old password is invalid_argument; `now` becomes the token epoch.

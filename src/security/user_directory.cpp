@@ -1,0 +1,310 @@
+#include "security/user_directory.h"
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "platform/file.h"
+#include "security/passwords.h"
+#include "security/security_yaml.h"
+
+namespace appmesh::security {
+namespace {
+
+constexpr std::size_t kMaxUsers = 10'000;
+constexpr std::size_t kMaxRoles = 1'000;
+// Tells a sealed TOTP secret from the plain base32 of a hand-written or published file.
+constexpr std::string_view kSealed = "sealed:";
+
+std::unexpected<Error> no_such_user(std::string_view name) {
+  return fail(ErrorKind::not_found, fmt::format("No such user: {}", name));
+}
+
+std::string totp_context(std::string_view user) {
+  return fmt::format("totp:{}", user);
+}
+
+}  // namespace
+
+UserSnapshot::UserSnapshot(std::map<std::string, User, std::less<>> users, RoleMap roles, std::uint64_t generation)
+    : users_(std::move(users)), roles_(std::move(roles)), generation_(generation) {
+  for (const auto& [name, user] : users_) {
+    std::set<std::string> permissions;
+    for (const auto& role : user.roles) {
+      if (const auto found = roles_.find(role); found != roles_.end()) {
+        permissions.insert(found->second.begin(), found->second.end());
+      }
+    }
+    principals_.emplace(
+        name, std::make_shared<const Principal>(Principal{.user = name,
+                                                          .group = user.group,
+                                                          .exec_user = user.exec_user,
+                                                          .roles = user.roles,
+                                                          .permissions = {permissions.begin(), permissions.end()}}));
+  }
+}
+
+const User* UserSnapshot::find(std::string_view name) const {
+  const auto found = users_.find(name);
+  return found == users_.end() ? nullptr : &found->second;
+}
+
+std::shared_ptr<const Principal> UserSnapshot::principal(std::string_view name) const {
+  const auto found = principals_.find(name);
+  return found == principals_.end() ? nullptr : found->second;
+}
+
+std::vector<std::string> UserSnapshot::all_permissions() const {
+  std::set<std::string> all;
+  for (const auto& [role, permissions] : roles_) all.insert(permissions.begin(), permissions.end());
+  return {all.begin(), all.end()};
+}
+
+std::vector<std::string> UserSnapshot::groups() const {
+  std::set<std::string> all;
+  for (const auto& [name, user] : users_) {
+    if (!user.group.empty()) all.insert(user.group);
+  }
+  return {all.begin(), all.end()};
+}
+
+UserDirectory::UserDirectory(Options options, const store::SecretBox& secrets)
+    : options_(std::move(options)), secrets_(secrets) {}
+
+Result<std::unique_ptr<UserDirectory>> UserDirectory::load(Options options, const store::SecretBox& secrets) {
+  std::unique_ptr<UserDirectory> directory(new UserDirectory(std::move(options), secrets));
+  if (auto loaded = directory->reload(); !loaded) return std::unexpected(loaded.error());
+  return directory;
+}
+
+Result<void> UserDirectory::reload() {
+  const std::lock_guard lock(writers_);
+  auto contents = read();
+  if (!contents) return std::unexpected(contents.error());
+  if (contents->must_write) {
+    if (auto written = write(*contents); !written) return written;
+  }
+  publish(std::move(*contents));
+  return {};
+}
+
+Result<UserDirectory::Contents> UserDirectory::read() const {
+  SecurityDocument document;
+  auto text = platform::read_file(options_.file, kMaxSecurityFileBytes);
+  if (!text && text.error().kind == ErrorKind::not_found) {
+    text = platform::read_file(options_.template_file, kMaxSecurityFileBytes);
+  }
+  if (text) {
+    auto parsed = parse_security_yaml(*text);
+    wipe(*text);
+    if (!parsed) return std::unexpected(parsed.error());
+    document = std::move(*parsed);
+  } else if (text.error().kind == ErrorKind::not_found) {
+    document = built_in_security();
+  } else {
+    return std::unexpected(text.error());
+  }
+  Contents contents{.users = std::move(document.users), .roles = std::move(document.roles)};
+  for (auto& [name, user] : contents.users) {
+    if (!user.key.empty() && !is_password_hash(user.key)) {
+      // A text that means to be a hash and is none must not silently become a password.
+      if (user.key.starts_with('$')) {
+        return fail(ErrorKind::invalid_argument,
+                    fmt::format("security.yaml: Users.{}: key: not an argon2id or pbkdf2 text", name));
+      }
+      auto hashed = hash_password(user.key);
+      if (!hashed) {
+        return fail(hashed.error().kind, fmt::format("security.yaml: Users.{}: key: {}", name, hashed.error().message));
+      }
+      wipe(user.key);
+      user.key = std::move(*hashed);
+      contents.must_write = true;
+    }
+    if (!user.mfa_key.empty() && !user.mfa_key.starts_with(kSealed)) {
+      const std::string sealed = secrets_.seal(user.mfa_key, totp_context(name));
+      wipe(user.mfa_key);
+      user.mfa_key = std::string(kSealed) + sealed;
+      contents.must_write = true;
+    }
+  }
+  return contents;
+}
+
+Result<void> UserDirectory::write(const Contents& contents) const {
+  return platform::write_file_atomic(options_.file, format_security_yaml(contents.users, contents.roles), 0600);
+}
+
+void UserDirectory::publish(Contents contents) {
+  const std::uint64_t generation = generation_.load(std::memory_order_relaxed) + 1;
+  auto next = std::make_shared<const UserSnapshot>(std::move(contents.users), std::move(contents.roles), generation);
+  const std::lock_guard lock(snapshot_mutex_);
+  snapshot_ = std::move(next);
+  // After the snapshot: whoever sees the new number finds at least this snapshot.
+  generation_.store(generation, std::memory_order_release);
+}
+
+Result<void> UserDirectory::change(const std::function<Result<void>(Contents&)>& edit) {
+  const std::lock_guard lock(writers_);
+  const auto before = snapshot();
+  Contents contents{.users = before->users(), .roles = before->roles()};
+  if (auto edited = edit(contents); !edited) return edited;
+  if (contents.users == before->users() && contents.roles == before->roles()) return {};
+  if (auto written = write(contents); !written) return written;
+  publish(std::move(contents));
+  return {};
+}
+
+std::shared_ptr<const UserSnapshot> UserDirectory::snapshot() const {
+  const std::lock_guard lock(snapshot_mutex_);
+  return snapshot_;
+}
+
+Result<void> UserDirectory::check_new_password(std::string_view password) const {
+  if (options_.complexity && options_.complexity()) {
+    if (auto good = check_complexity(password); !good) return good;
+  }
+  return {};
+}
+
+Result<void> UserDirectory::put_user(const std::string& name, UserChange change_to, core::WallTime now) {
+  User user{.name = name,
+            .email = std::move(change_to.email),
+            .group = std::move(change_to.group),
+            .exec_user = std::move(change_to.exec_user),
+            .locked = change_to.locked,
+            .mfa_enabled = change_to.mfa_enabled,
+            .metadata = std::move(change_to.metadata),
+            .token_epoch = core::epoch_seconds(now),
+            .roles = std::move(change_to.roles)};
+  if (auto good = check_user(user); !good) return good;
+  if (name == kAdmin && user.locked) return fail(ErrorKind::invalid_argument, "User admin can not be locked");
+  // Hashed before the writers' lock is taken, and only when it will be used.
+  if (snapshot()->find(name) == nullptr) {
+    if (!change_to.password || change_to.password->empty()) {
+      return fail(ErrorKind::invalid_argument, "key: a new user needs a password");
+    }
+    if (auto good = check_new_password(*change_to.password); !good) return good;
+    auto hashed = hash_password(*change_to.password);
+    wipe(*change_to.password);
+    if (!hashed) return std::unexpected(hashed.error());
+    user.key = std::move(*hashed);
+  }
+  return change([&](Contents& contents) -> Result<void> {
+    const auto existing = contents.users.find(name);
+    if (existing != contents.users.end()) {
+      user.key = existing->second.key;
+      user.mfa_key = existing->second.mfa_key;
+      user.token_epoch = existing->second.token_epoch;
+    } else if (user.key.empty()) {
+      return fail(ErrorKind::conflict, fmt::format("User {} was deleted at the same time", name));
+    } else if (contents.users.size() >= kMaxUsers) {
+      return fail(ErrorKind::invalid_argument, "There are 10000 users already");
+    }
+    if (user.mfa_enabled && user.mfa_key.empty()) {
+      return fail(ErrorKind::invalid_argument, "mfa_enabled: the user has no TOTP secret yet");
+    }
+    contents.users.insert_or_assign(name, std::move(user));
+    return {};
+  });
+}
+
+Result<void> UserDirectory::set_first_key(std::string_view name, std::string key) {
+  return change([&](Contents& contents) -> Result<void> {
+    const auto found = contents.users.find(name);
+    if (found == contents.users.end()) return no_such_user(name);
+    if (!found->second.key.empty()) return fail(ErrorKind::conflict, fmt::format("User {} has a password", name));
+    found->second.key = std::move(key);
+    return {};
+  });
+}
+
+Result<void> UserDirectory::delete_user(std::string_view name) {
+  // Without it nobody may be left who can make users.
+  if (name == kAdmin) return fail(ErrorKind::invalid_argument, "User admin can not be deleted");
+  return change([&](Contents& contents) -> Result<void> {
+    const auto found = contents.users.find(name);
+    if (found == contents.users.end()) return no_such_user(name);
+    contents.users.erase(found);
+    return {};
+  });
+}
+
+Result<void> UserDirectory::set_locked(std::string_view name, bool locked) {
+  if (name == kAdmin && locked) return fail(ErrorKind::invalid_argument, "User admin can not be locked");
+  return change([&](Contents& contents) -> Result<void> {
+    const auto found = contents.users.find(name);
+    if (found == contents.users.end()) return no_such_user(name);
+    found->second.locked = locked;
+    return {};
+  });
+}
+
+Result<void> UserDirectory::change_password(std::string_view name, std::string_view old_password,
+                                            std::string_view new_password, core::WallTime now) {
+  const auto before = snapshot();
+  const User* user = before->find(name);
+  if (user == nullptr) return no_such_user(name);
+  if (!check_password(user->key, old_password).matches) {
+    return fail(ErrorKind::invalid_argument, "Old password is incorrect");
+  }
+  if (auto good = check_new_password(new_password); !good) return good;
+  auto hashed = hash_password(new_password);
+  if (!hashed) return std::unexpected(hashed.error());
+  auto changed = change([&](Contents& contents) -> Result<void> {
+    const auto found = contents.users.find(name);
+    if (found == contents.users.end()) return no_such_user(name);
+    if (found->second.key != user->key) {
+      return fail(ErrorKind::conflict, "The password was changed at the same time");
+    }
+    found->second.key = std::move(*hashed);
+    // One more than the last epoch: tokens issued since then may carry epoch + 1 although the clock is still behind.
+    found->second.token_epoch = std::max(core::epoch_seconds(now), found->second.token_epoch + 1);
+    return {};
+  });
+  if (!changed) return changed;
+  if (name == kAdmin && !options_.initial_password.empty()) {
+    std::error_code ignored;  // the password in it is worthless now
+    std::filesystem::remove(options_.initial_password, ignored);
+  }
+  return {};
+}
+
+Result<void> UserDirectory::set_role(const std::string& role, std::vector<std::string> permissions) {
+  if (permissions.empty()) return delete_role(role);
+  if (auto good = check_role(role, permissions); !good) return good;
+  std::ranges::sort(permissions);
+  permissions.erase(std::ranges::unique(permissions).begin(), permissions.end());
+  return change([&](Contents& contents) -> Result<void> {
+    if (!contents.roles.contains(role) && contents.roles.size() >= kMaxRoles) {
+      return fail(ErrorKind::invalid_argument, "There are 1000 roles already");
+    }
+    contents.roles.insert_or_assign(role, std::move(permissions));
+    return {};
+  });
+}
+
+Result<void> UserDirectory::delete_role(std::string_view role) {
+  return change([&](Contents& contents) -> Result<void> {
+    if (const auto found = contents.roles.find(role); found != contents.roles.end()) contents.roles.erase(found);
+    return {};
+  });
+}
+
+Result<void> UserDirectory::replace_key(std::string_view name, std::string_view old_key, std::string new_key) {
+  return change([&](Contents& contents) -> Result<void> {
+    const auto found = contents.users.find(name);
+    if (found != contents.users.end() && found->second.key == old_key) found->second.key = std::move(new_key);
+    return {};
+  });
+}
+
+Result<std::string> UserDirectory::totp_secret(const User& user) const {
+  if (!user.mfa_key.starts_with(kSealed)) {
+    return fail(ErrorKind::invalid_argument, "The user has no TOTP secret");
+  }
+  return secrets_.unseal(std::string_view(user.mfa_key).substr(kSealed.size()), totp_context(user.name));
+}
+
+}  // namespace appmesh::security
