@@ -18,7 +18,7 @@
 
 namespace appmesh::api {
 
-enum class Method : std::uint8_t { get, post, put, del, head, options, other };
+enum class Method : std::uint8_t { get, post, put, del, head, options, other };  // routable ones first
 enum class TransportKind : std::uint8_t { https, tcp, websocket };
 
 [[nodiscard]] Method parse_method(std::string_view text);  // case as on the wire: "GET"; anything unknown is `other`
@@ -55,6 +55,7 @@ struct Response {
   std::string content_type;        // empty with an empty body: no Content-Type header
   std::vector<NameValue> headers;  // never Content-Type, Content-Length, Connection or Date: those are the transport's
   std::string body;
+  std::string log_note;                            // the cause of a 500: for the log, never sent
   std::shared_ptr<const std::string> shared_body;  // when set, `body` is ignored: one text for many answers
 
   [[nodiscard]] std::string_view body_view() const {

@@ -5,22 +5,15 @@
 
 #include <memory>
 #include <mutex>
-#include <string>
-#include <vector>
 
 #include <boost/asio/awaitable.hpp>
 
 #include "api/authenticator.h"
+#include "api/cross_site.h"
 #include "api/request.h"
 #include "api/router.h"
 
 namespace appmesh::api {
-
-// Who may call from a browser page of another origin: sections 1.8 and 1.11 of the wire contract.
-struct CrossSitePolicy {
-  bool cors_disabled = false;
-  std::vector<std::string> allowed_origins;  // "https://console.example:8443"; compared without case
-};
 
 class Service {
  public:
