@@ -1,0 +1,24 @@
+// Routes of the daemon's configuration, its labels and the host's resources: section 2.8 of the wire contract. What
+// they are given must outlive the route table; the handlers run on any I/O thread and do their disk work on the worker
+// executor.
+#pragma once
+
+#include <functional>
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/json/object.hpp>
+
+#include "api/router.h"
+#include "store/configuration.h"
+
+namespace appmesh::api {
+
+struct ConfigRoutes {
+  store::Configuration& configuration;
+  boost::asio::any_io_executor worker;
+  std::function<boost::json::object()> resources;  // called on the worker
+};
+
+void add_config_routes(RouteTable& table, ConfigRoutes wiring);
+
+}  // namespace appmesh::api
