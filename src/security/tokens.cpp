@@ -12,7 +12,6 @@
 #include <sodium.h>
 
 #include "core/duration.h"
-#include "platform/clock.h"
 #include "platform/random.h"
 #include "security/passwords.h"
 
@@ -283,12 +282,6 @@ Result<VerifiedToken> Tokens::verify_any_audience(std::string_view token, core::
   auto verified = verify_signed(token, now);
   if (verified && is_internal(verified->claims->audience)) return refused("Token audience is not accepted");
   return verified;
-}
-
-Result<std::shared_ptr<const Principal>> Tokens::authenticate(std::string_view token, std::string_view audience) {
-  auto verified = verify(token, audience, platform::wall_now());
-  if (!verified) return std::unexpected(std::move(verified.error()));
-  return std::move(verified->principal);
 }
 
 Result<bool> Tokens::revoke(const Claims& claims, core::WallTime now, Revocations::Done done) {

@@ -17,12 +17,15 @@
 
 #include "core/error.h"
 #include "core/time.h"
-#include "security/authenticator.h"
 #include "security/principal.h"
 #include "security/revocations.h"
 #include "security/user_directory.h"
 
 namespace appmesh::security {
+
+inline constexpr std::string_view kServiceAudience = "appmesh-service";
+inline constexpr std::string_view kFileAudience = "appmesh-file-service";
+inline constexpr std::string_view kRefreshAudience = "appmesh-refresh";
 
 inline constexpr std::chrono::seconds kTokenLeeway{60};
 inline constexpr std::chrono::seconds kDefaultTokenLife = std::chrono::hours(24 * 7);
@@ -54,7 +57,7 @@ struct VerifiedToken {
 // The audience that a token claims for itself, without any check of it. For copying, never for deciding.
 [[nodiscard]] std::optional<std::string> unverified_audience(std::string_view token);
 
-class Tokens final : public Authenticator {
+class Tokens {
  public:
   struct Options {
     std::string secret;  // at least kMinSecretBytes
@@ -65,7 +68,7 @@ class Tokens final : public Authenticator {
 
   // `users` and `revocations` must live longer. Error invalid_argument: a secret that is too short, an empty issuer.
   static Result<std::unique_ptr<Tokens>> make(Options options, const UserDirectory& users, Revocations& revocations);
-  ~Tokens() override;
+  ~Tokens();
 
   // Errors: invalid_argument "illegal audience" for internal ones, or one that is not configured.
   [[nodiscard]] Result<void> check_audience(std::string_view audience) const;
@@ -80,10 +83,6 @@ class Tokens final : public Authenticator {
   [[nodiscard]] Result<VerifiedToken> verify(std::string_view token, std::string_view audience, core::WallTime now);
   // The same for any audience but the internal ones: where a token is only prolonged or given up.
   [[nodiscard]] Result<VerifiedToken> verify_any_audience(std::string_view token, core::WallTime now);
-
-  // verify() at the present time.
-  [[nodiscard]] Result<std::shared_ptr<const Principal>> authenticate(std::string_view token,
-                                                                      std::string_view audience) override;
 
   // Voids a token that was verified here; see Revocations::revoke for the result and `done`.
   Result<bool> revoke(const Claims& claims, core::WallTime now, Revocations::Done done);
