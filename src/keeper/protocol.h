@@ -3,16 +3,15 @@
 // Plain data with no owner and no code that can fail: every thread of either program may use it.
 //
 // Rules of the conversation
-// - The first request of a connection is Hello; anything else before it costs Error EPROTO. A newer connection replaces
-//   the older one, which is closed.
+// - The first request of a connection is Hello; anything else before it costs Error EPROTO. A newer connection
+//   replaces the older one, which is closed.
 // - Every request carries a request_id chosen by the daemon (not 0). Exactly one answer echoes it: the answer named
 //   beside the request, or Error (or SpawnFailed for a Spawn). List answers with many Run messages and one ListEnd.
 // - Exited is the only message that nobody asked for (request_id 0). An exit that happens after Hello is sent once on
-// that
-//   connection; older exits are seen with List. An exit during a List may be seen both ways: treat it as idempotent.
-// - An exited run stays in the table, over connections and keepers, until Forget. A failed spawn leaves nothing behind.
-// - The keeper answers requests in order. It stops reading while its answers do not fit into the socket; it never
-// blocks.
+//   that connection; older exits are seen with List. An exit during a List may be seen both ways: be idempotent.
+// - An exited run stays in the table, over connections and keepers, until Forget. A failed spawn leaves nothing there.
+// - The keeper answers requests in order, stops reading while its answers do not fit into the socket, and never blocks
+//   for longer than one child needs to exec (at most kSpawnTimeoutSeconds).
 // - Spawn is idempotent by run id: an id that the table has answers Error EEXIST and starts nothing.
 // - Malformed requests cost an Error (EBADMSG, EINVAL, E2BIG) that names the field; the connection lives on.
 #pragma once
@@ -31,7 +30,8 @@ inline constexpr std::size_t kMaxArguments = 4096;
 inline constexpr std::size_t kMaxEnvironment = 4096;
 inline constexpr std::size_t kMaxCgroupTasks = 8;
 inline constexpr std::size_t kMaxDescriptors = 4 + kMaxCgroupTasks;  // stdin, stdout, stderr, cgroup v2, tasks of v1
-inline constexpr std::uint32_t kSlotCapacity = 65535;                // runs, living and exited together
+inline constexpr int kSpawnTimeoutSeconds = 3;  // then SpawnFailed ETIMEDOUT: a directory or file that never answers
+inline constexpr std::uint32_t kSlotCapacity = 65535;  // runs, living and exited together
 
 // Names below HOME/run. The paths may be longer than sun_path: open the directory and use
 // /proc/self/fd/<fd>/keeper.sock.
@@ -103,16 +103,19 @@ struct HelloReply {
 // Spawn::flags. The descriptors come with SCM_RIGHTS in the order of the bits, each only when its flag is set:
 // stdin, stdout, stderr, cgroup; then cgroup_tasks_count descriptors. Their number must match exactly.
 enum SpawnFlag : std::uint32_t {
-  kFlagStdin = 1U << 0,            // else /dev/null
-  kFlagStdout = 1U << 1,           // also stderr unless kFlagStderr; else /dev/null
-  kFlagStderr = 1U << 2,           // a stderr of its own
-  kFlagCgroup = 1U << 3,           // O_PATH or O_RDONLY descriptor of a cgroup v2 directory: the child is born in it
-  kFlagSwitchUser = 1U << 8,       // setgroups, setgid, setuid, and no capability is kept
-  kFlagNoNewPrivileges = 1U << 9,  // PR_SET_NO_NEW_PRIVS
-  kFlagControllingTty = 1U << 10,  // stdin is a terminal and becomes the controlling one (TIOCSCTTY)
+  kFlagStdin = 1U << 0,             // else /dev/null
+  kFlagStdout = 1U << 1,            // also stderr unless kFlagStderr; else /dev/null
+  kFlagStderr = 1U << 2,            // a stderr of its own
+  kFlagCgroup = 1U << 3,            // O_PATH or O_RDONLY descriptor of a cgroup v2 directory: the child is born in it
+  kFlagSwitchUser = 1U << 8,        // setgroups, setgid, setuid, and (unless uid is 0) no capability is kept
+  kFlagNoNewPrivileges = 1U << 9,   // PR_SET_NO_NEW_PRIVS
+  kFlagControllingTty = 1U << 10,   // stdin is a terminal and becomes the controlling one (TIOCSCTTY)
+  kFlagKeepBoundingSet = 1U << 11,  // with kFlagSwitchUser: sudo, ping and their like go on working in the child
+  kFlagProgramFirst = 1U << 12,     // the first argument is the program, the second is argv[0] (login shells)
 };
-inline constexpr std::uint32_t kKnownSpawnFlags =
-    kFlagStdin | kFlagStdout | kFlagStderr | kFlagCgroup | kFlagSwitchUser | kFlagNoNewPrivileges | kFlagControllingTty;
+inline constexpr std::uint32_t kKnownSpawnFlags = kFlagStdin | kFlagStdout | kFlagStderr | kFlagCgroup |
+                                                  kFlagSwitchUser | kFlagNoNewPrivileges | kFlagControllingTty |
+                                                  kFlagKeepBoundingSet | kFlagProgramFirst;
 
 struct Rlimit {
   std::uint32_t resource;  // RLIMIT_*
@@ -229,7 +232,7 @@ struct SpawnFailed {
 
 enum class SignalScope : std::uint32_t {
   process = 1,  // the run's own process
-  group = 2,    // its process group (it leads one); an adopted run must lead its group, else EINVAL
+  group = 2,    // its process group; an adopted run must lead its group, else EINVAL
   cgroup =
       3,  // every process in the cgroup directory whose descriptor comes with SCM_RIGHTS, and below it with SIGKILL
           // where the kernel has cgroup.kill. The run may have exited or be unknown: the descriptor is what counts.
