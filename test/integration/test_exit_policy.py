@@ -1,0 +1,70 @@
+"""What happens after a natural exit: behavior.exit, behavior.control, and the back-off."""
+import pytest
+from harness.waiting import eventually, stays
+
+
+def finished(admin, name, code):
+    return eventually(lambda: (app := admin.app(name)).get("return_code") == code and "pid" not in app and app,
+                      f"{name} has exited with {code}")
+
+
+@pytest.mark.parametrize("command,code", [("true", 0), ("exit 41", 41), ("kill -9 $$", -9), ("kill -TERM $$", -15)])
+def test_standby_stays_stopped_and_knows_the_code(command, code, admin, name, cleaned):
+    cleaned.append(name)
+    admin.add(name, command, shell=True)
+    app = finished(admin, name, code)
+    assert app["starts"] == 1 and app["health"] == 1 and "next_start_time" not in app
+    assert f"exited with return code: {code}" in app["last_error"]
+    stays(lambda: admin.app(name)["starts"] == 1, "no second start")
+
+
+@pytest.mark.parametrize("policy", ["restart", "keepalive"])
+def test_restart_policies_start_again_with_a_visible_back_off(policy, admin, name, cleaned):
+    cleaned.append(name)
+    admin.add(name, "exit 3", shell=True, behavior={"exit": policy})
+    eventually(lambda: admin.app(name)["starts"] >= 3, "three starts")
+    waiting = eventually(lambda: (app := admin.app(name)).get("next_start_time") and app, "a planned start")
+    assert waiting["return_code"] == 3
+    history = admin.runs(name)
+    assert len(history) >= 3
+    starts = [run["start_time"] for run in history]
+    assert starts == sorted(starts, reverse=True), "newest first"
+    assert {run["return_code"] for run in history if run.get("end_time")} == {3}
+    assert len({run["process_uuid"] for run in history}) == len(history)
+
+
+def test_remove_deletes_the_app_after_its_exit(admin, name, cleaned):
+    cleaned.append(name)
+    admin.add(name, "true", behavior={"exit": "remove"})
+    eventually(lambda: not admin.exists(name), "the app is gone")
+
+
+def test_control_decides_by_exit_code(admin, name, cleaned):
+    cleaned += [name, name + "-2"]
+    admin.add(name, "exit 7", shell=True, behavior={"exit": "standby", "control": {"7": "keepalive"}})
+    admin.add(name + "-2", "exit 8", shell=True, behavior={"exit": "keepalive", "control": {"8": "standby"}})
+    eventually(lambda: admin.app(name)["starts"] >= 2, "7 starts again")
+    finished(admin, name + "-2", 8)
+    stays(lambda: admin.app(name + "-2")["starts"] == 1, "8 stays stopped")
+
+
+def test_a_policy_is_not_asked_when_a_user_stopped_it(admin, name, cleaned):
+    cleaned.append(name)
+    admin.add(name, "sleep 1000", behavior={"exit": "keepalive"})
+    eventually(lambda: admin.app(name).get("pid"), "it runs")
+    admin.disable(name)
+    eventually(lambda: "pid" not in admin.app(name), "it is stopped")
+    stays(lambda: "pid" not in admin.app(name) and admin.app(name)["starts"] == 1, "it stays stopped")
+
+
+@pytest.mark.parametrize("what,app,words", [
+    ("no such command", {"command": "/no/such/program"}, ["exec", "No such file or directory"]),
+    ("no such directory", {"command": "true", "working_dir": "/no/such/folder"}, ["/no/such/folder|chdir", "No such file"]),
+    ("not a program", {"command": "/etc/passwd"}, ["exec", "Permission denied"]),
+])
+def test_a_failed_start_names_its_step_and_its_reason(what, app, words, admin, name, cleaned):
+    cleaned.append(name)
+    admin.add(name, **app)
+    failed = eventually(lambda: (app := admin.app(name)).get("last_error") and app, "the failure is told")
+    assert all(any(word in failed["last_error"] for word in choice.split("|")) for choice in words), failed["last_error"]
+    assert "pid" not in failed and failed["starts"] == 0 and failed["health"] == 1 and "return_code" not in failed
