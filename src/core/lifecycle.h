@@ -6,8 +6,8 @@
 //                    ▼                            ▼
 //                 waiting (back-off)           stopping ──RunExited──► draining
 //
-// A run is `gone` when its main process has exited AND no process of it is left AND its last output is stored; no new run
-// of the app starts before that. On-demand runs (section 2.5) are apps with one run, a time-out and a lifetime.
+// A run is `gone` when its main process has exited AND no process of it is left AND its last output is stored; no new
+// run of the app starts before that. On-demand runs (section 2.5) are apps with one run, a time-out and a lifetime.
 #pragma once
 
 #include <chrono>
@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "core/app_definition.h"
+#include "core/schedule.h"
 #include "core/time.h"
 
 namespace appmesh::core {
@@ -57,9 +58,9 @@ struct LifecycleState {
   AppStatus status = AppStatus::enabled;
   Phase phase = Phase::idle;
 
-  RunNumber current_run = 0;  // of starting..draining; else 0
-  RunNumber last_run = 0;     // highest number given out
-  RunNumber outgoing_run = 0; // handed-over run of a recurring app (next issue)
+  RunNumber current_run = 0;   // of starting..draining; else 0
+  RunNumber last_run = 0;      // highest number given out
+  RunNumber outgoing_run = 0;  // handed-over run of a recurring app (next issue)
   StopReason stop_reason = StopReason::none;
   bool restart_after_stop = false;
   bool remove_after_stop = false;
@@ -100,9 +101,10 @@ struct StartFailed {
 };
 struct RunExited {
   RunNumber run = 0;
-  int return_code = 0;  // exit status, or minus the signal number
-  bool known = true;    // false: not our child and vanished, "exit status unknown"
-  std::string note;     // more to say in last_error, or empty
+  int return_code = 0;         // exit status, or minus the signal number
+  bool known = true;           // false: not our child and vanished, "exit status unknown"
+  std::string note;            // more to say in last_error, or empty
+  std::optional<WallTime> at;  // when it exited, if that was earlier than now (the daemon was away)
 };
 struct RunGone {
   RunNumber run = 0;
@@ -110,12 +112,14 @@ struct RunGone {
 struct HealthChanged {
   bool healthy = false;
 };
-struct KeeperLost {};  // the keeper was replaced; a start in flight without a result counts as failed
+// The keeper was replaced. A start in flight counts as failed and is retried at once: tell it only after the new
+// keeper's list was read and does not have that run (a run that it has: recover() with `running` or `exited`).
+struct KeeperLost {};
 }  // namespace event
 
 using Event = std::variant<event::Defined, event::Redefined, event::Enabled, event::Disabled, event::Removed,
-                           event::RestartRequested, event::TimerDue, event::RunStarted, event::StartFailed, event::RunExited,
-                           event::RunGone, event::HealthChanged, event::KeeperLost>;
+                           event::RestartRequested, event::TimerDue, event::RunStarted, event::StartFailed,
+                           event::RunExited, event::RunGone, event::HealthChanged, event::KeeperLost>;
 
 enum class Notice : std::uint8_t { start, exit, health, status, removed };  // STDOUT comes from the output follower
 
@@ -153,13 +157,18 @@ struct Policy {
   std::chrono::seconds stop_grace{3};  // BaseConfig.StopGraceSeconds
   std::chrono::seconds backoff_limit{300};
   std::chrono::seconds stable_after{60};  // a run at least this long resets the back-off
+  Zone zone;                              // of cron expressions
+  // recover() with `lost`: false decides by the exit policy, as after exit 0; true starts the app anew, since a run
+  // that ended with the host did not end by itself.
+  bool restart_lost_runs = false;
 };
 
-// Decides. Events about a run that is neither current nor outgoing are ignored (returns no effects), so a late report is harmless.
+// Decides. Events about a run that is neither current nor outgoing are ignored (returns no effects), so a late report
+// is harmless.
 [[nodiscard]] std::vector<Effect> step(LifecycleState& state, const Event& event, Now now, const Policy& policy);
 
-// What survives a restart of the daemon (everything but the definition). The steady instants are turned into wall time and
-// back with `now`, so a planned back-off goes on where it was.
+// What survives a restart of the daemon (everything but the definition). The steady instants are turned into wall time
+// and back with `now`, so a planned back-off goes on where it was.
 [[nodiscard]] boost::json::object save_state(const LifecycleState& state, Now now);
 [[nodiscard]] Result<void> load_state(LifecycleState& state, const boost::json::object& saved, Now now);
 

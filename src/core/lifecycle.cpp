@@ -1,0 +1,437 @@
+#include "core/lifecycle.h"
+
+#include <algorithm>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "core/lifecycle_decider.h"
+#include "core/schedule.h"
+
+namespace appmesh::core {
+
+namespace {
+
+constexpr std::string_view kNotEnabled = "not enabled";
+constexpr std::string_view kOutsideRange = "outside valid time range";
+constexpr std::string_view kRestartIn = "; restart in ";
+// An occurrence that is noticed later than this was missed: the daemon was away, or the clock jumped.
+constexpr Seconds kLateness{10};
+
+}  // namespace
+
+std::vector<Effect> step(LifecycleState& state, const Event& event, Now now, const Policy& policy) {
+  Decider decider(state, now, policy);
+  std::visit([&](const auto& what) { decider.on(what); }, event);
+  return decider.finish(std::holds_alternative<event::TimerDue>(event));
+}
+
+Decider::Decider(LifecycleState& state, Now now, const Policy& policy)
+    : s_(state), now_(now), policy_(policy), alarm_before_(alarm()) {}
+
+std::vector<Effect> Decider::finish(bool rearm) {
+  if (persist_ && s_.phase != Phase::removed) emit(effect::PersistState{});
+  const auto wanted = alarm();
+  if (wanted && (rearm || wanted != alarm_before_)) {
+    effect::ArmTimer timer;
+    if (wanted->steady) {
+      timer.steady = wanted->steady;
+    } else {
+      timer.wall = wanted->wall;
+    }
+    emit(timer);
+  } else if (!wanted && alarm_before_ && !rearm) {
+    emit(effect::CancelTimer{});
+  }
+  if (deleted_) emit(effect::Delete{});  // last: nothing may be asked of an app that is forgotten
+  return std::move(effects_);
+}
+
+// ---- The table ----
+
+void Decider::on(const event::Defined&) {
+  if (is_enabled()) plan_anew();
+  persist();
+}
+
+void Decider::on(const event::Redefined& redefined) {
+  if (s_.phase == Phase::removed || same_definition(definition(), *redefined.definition)) return;
+  const auto before = std::exchange(s_.definition, redefined.definition);
+  persist();
+  if (s_.on_demand) return;
+  if (s_.status != definition().status)
+    return definition().status == AppStatus::enabled ? on(event::Enabled{}) : on(event::Disabled{});
+  if (!is_enabled()) return;
+  if (needs_restart(*before, definition())) {
+    is_live() ? stop(StopReason::restarted) : plan_anew();
+  } else if (schedule_differs(*before, definition())) {
+    is_live() ? plan_next_occurrence() : plan_anew();
+  }
+}
+
+void Decider::on(const event::Enabled&) {
+  if (s_.status != AppStatus::disabled || s_.phase == Phase::removed) return;
+  set_status(AppStatus::enabled);
+  s_.remove_at.reset();
+  if (s_.phase == Phase::starting) {
+    s_.stop_reason = StopReason::none;  // nobody stopped it yet
+  } else if (is_live()) {
+    s_.restart_after_stop = true;
+  } else {
+    plan_anew();
+  }
+}
+
+void Decider::on(const event::Disabled&) {
+  if (s_.status != AppStatus::enabled || s_.phase == Phase::removed) return;
+  set_status(AppStatus::disabled);
+  s_.next_start.reset();
+  s_.restart_after_stop = false;
+  is_live() ? stop(StopReason::disabled) : rest();
+  set_error(std::string(kNotEnabled));
+}
+
+void Decider::on(const event::Removed&) {
+  if (s_.phase != Phase::removed) remove();
+}
+
+void Decider::on(const event::RestartRequested&) {
+  if (s_.status != AppStatus::enabled || s_.on_demand || s_.phase == Phase::removed) return;
+  s_.backoff_step = 0;
+  s_.remove_at.reset();
+  persist();
+  if (s_.phase == Phase::starting) return;  // as fresh as it gets
+  is_live() ? stop(StopReason::restarted) : resume();
+}
+
+void Decider::on(const event::TimerDue&) {
+  if (s_.phase == Phase::removed) return;
+  const auto removal = s_.on_demand && s_.on_demand->remove_at != WallTime{} ? s_.on_demand->remove_at : s_.remove_at;
+  if (removal && now_.wall >= *removal) return remove();
+  if (is_live() && s_.stop_reason == StopReason::none && s_.phase != Phase::draining) {
+    if (s_.on_demand && s_.on_demand->kill_at != WallTime{} && now_.wall >= s_.on_demand->kill_at)
+      return stop(StopReason::timeout);
+    const auto close = s_.on_demand ? std::nullopt : window_close(definition(), now_.wall);
+    if (close && now_.wall >= *close) return stop(StopReason::window);
+  }
+  if (heeds_next_start() && is_due(*s_.next_start)) next_start_due();
+}
+
+void Decider::on(const event::RunStarted& started) {
+  if (started.run != s_.current_run) return;
+  if (s_.phase == Phase::removed) return stop_run_now();
+  if (s_.phase != Phase::starting) return;
+  mark_started();
+  publish(Notice::start);
+  set_healthy(definition().health_check_cmd.empty());
+  if (s_.stop_reason != StopReason::none) {
+    s_.phase = Phase::stopping;
+    stop_run_now();
+  }
+}
+
+void Decider::on(const event::StartFailed& failed) {
+  if (failed.run != s_.current_run) return;
+  if (s_.phase == Phase::removed) s_.current_run = 0;
+  if (s_.phase != Phase::starting) return;
+  s_.current_run = 0;
+  rest();
+  set_healthy(false);
+  set_error(failed.reason);
+  persist();
+  const bool asked_to_stop = s_.stop_reason != StopReason::none || s_.restart_after_stop;
+  if (asked_to_stop || s_.on_demand) return after_run();
+  is_recurring(definition()) ? wait_for_occurrence() : back_off();
+}
+
+void Decider::on(const event::RunExited& exited) {
+  if (exited.run != s_.current_run) return;
+  if (s_.phase == Phase::removed) return drain();
+  if (!is_live() || s_.phase == Phase::draining) return;
+  if (s_.phase == Phase::starting) on(event::RunStarted{.run = exited.run});
+  record_exit(exited);
+  drain();
+}
+
+void Decider::on(const event::RunGone& gone) {
+  if (gone.run != s_.current_run) return;
+  if (s_.phase == Phase::removed) s_.current_run = 0;
+  if (s_.phase == Phase::draining) after_run();
+}
+
+void Decider::on(const event::HealthChanged& changed) {
+  if (s_.phase == Phase::running || s_.phase == Phase::stopping) set_healthy(changed.healthy);
+}
+
+void Decider::on(const event::KeeperLost&) {
+  if (s_.phase == Phase::starting) on(event::StartFailed{.run = s_.current_run, .reason = "keeper restarted"});
+}
+
+// ---- What follows when no run lives ----
+
+void Decider::plan_anew() {
+  s_.backoff_step = 0;
+  s_.remove_at.reset();
+  s_.next_start.reset();
+  plan();
+}
+
+void Decider::plan() {
+  persist();
+  if (s_.on_demand) return start();
+  const auto due = next_due(definition(), now_.wall, policy_.zone);
+  if (due && *due <= now_.wall) return start();
+  s_.next_start.reset();
+  if (due) s_.next_start = PlannedStart{.wall = *due};
+  s_.phase = due ? Phase::waiting : Phase::idle;
+  if (!due) set_error(std::string(kOutsideRange));
+}
+
+// The next occurrence was planned when the run was started, and may have come due while it was ending.
+void Decider::wait_for_occurrence() {
+  if (!s_.next_start || s_.next_start->steady) return plan();
+  s_.phase = Phase::waiting;
+  persist();
+}
+
+void Decider::resume() {
+  persist();
+  const auto opening = next_opening(definition(), now_.wall);
+  if (opening && *opening <= now_.wall) return start();
+  s_.next_start.reset();
+  if (opening) s_.next_start = PlannedStart{.wall = *opening};
+  s_.phase = opening ? Phase::waiting : Phase::idle;
+  set_error(std::string(kOutsideRange));
+}
+
+void Decider::start() {
+  s_.current_run = ++s_.last_run;
+  s_.phase = Phase::starting;
+  s_.stop_reason = StopReason::none;
+  s_.restart_after_stop = false;
+  if (const auto note = s_.last_error.find(kRestartIn); note != std::string::npos) s_.last_error.resize(note);
+  if (s_.on_demand && s_.on_demand->timeout.count() > 0) s_.on_demand->kill_at = now_.wall + s_.on_demand->timeout;
+  plan_next_occurrence();
+  emit(effect::StartRun{s_.current_run});
+  persist();
+}
+
+// A planned occurrence that is still ahead stays; one that has just come due is never planned twice, even when the wall
+// clock was set back since.
+void Decider::plan_next_occurrence() {
+  const auto planned = std::exchange(s_.next_start, std::nullopt);
+  if (s_.on_demand || !is_recurring(definition())) return;
+  const bool came_due = planned && !planned->steady && is_due(*planned);
+  const WallTime after = came_due ? std::max(now_.wall, planned->wall) : now_.wall;
+  if (const auto next = next_occurrence(definition(), after, policy_.zone)) s_.next_start = PlannedStart{.wall = *next};
+}
+
+Seconds Decider::next_backoff() {
+  const std::uint32_t step = s_.backoff_step;
+  Seconds delay{0};
+  if (step > 0) delay = std::min(policy_.backoff_limit, Seconds{std::int64_t{1} << std::min(step - 1, 30U)});
+  if (delay < policy_.backoff_limit) ++s_.backoff_step;
+  return delay;
+}
+
+void Decider::back_off() {
+  const Seconds delay = next_backoff();
+  if (delay.count() == 0) return resume();
+  const WallTime until = now_.wall + delay;
+  s_.phase = Phase::waiting;
+  plan_next_occurrence();
+  if (s_.next_start && s_.next_start->wall <= until) return persist();  // the next occurrence comes first
+  s_.next_start = PlannedStart{.wall = until, .steady = now_.steady + delay};
+  set_error(fmt::format("{}{}{} s (back-off)", s_.last_error, kRestartIn, delay.count()));
+}
+
+void Decider::rest_disabled() {
+  rest();
+  s_.next_start.reset();
+  set_error(std::string(kNotEnabled));
+}
+
+void Decider::after_run() {
+  const StopReason reason = std::exchange(s_.stop_reason, StopReason::none);
+  const bool again = std::exchange(s_.restart_after_stop, false);
+  s_.current_run = 0;
+  rest();
+  persist();
+  if (s_.on_demand) return;
+  if (!is_enabled()) return rest_disabled();
+  switch (reason) {
+    case StopReason::restarted:
+      s_.backoff_step = 0;
+      return resume();
+    case StopReason::replaced:
+      return resume();
+    case StopReason::window:
+      set_error(std::string(kOutsideRange));
+      return plan();
+    case StopReason::disabled:
+      return plan_anew();  // enabled again while it was stopping
+    case StopReason::none:
+    case StopReason::unhealthy:
+    case StopReason::timeout:
+    case StopReason::removed:
+      return again ? plan_anew() : apply_exit_policy();
+  }
+}
+
+void Decider::apply_exit_policy() {
+  const Behavior& behavior = definition().behavior;
+  const auto special = behavior.control.find(s_.return_code.value_or(0));
+  const ExitAction action = special == behavior.control.end() ? behavior.exit : special->second;
+  switch (action) {
+    case ExitAction::standby:
+      return is_recurring(definition()) ? wait_for_occurrence() : rest();
+    case ExitAction::restart:
+      return is_recurring(definition()) ? wait_for_occurrence() : back_off();
+    case ExitAction::keepalive:
+      return back_off();
+    case ExitAction::remove:
+      s_.next_start.reset();
+      if (!definition().retention || definition().retention->value.count() == 0) return remove();
+      s_.remove_at = now_.wall + definition().retention->value;
+      return rest();
+  }
+}
+
+void Decider::remove() {
+  if (is_live() && s_.phase != Phase::draining) {
+    s_.stop_reason = StopReason::removed;
+    stop_run_now();
+  }
+  s_.phase = Phase::removed;
+  s_.next_start.reset();
+  s_.remove_at.reset();
+  publish(Notice::removed);
+  deleted_ = true;
+}
+
+// ---- A run ----
+
+bool Decider::is_live() const {
+  return s_.phase == Phase::starting || s_.phase == Phase::running || s_.phase == Phase::stopping ||
+         s_.phase == Phase::draining;
+}
+
+// The reason that is left when the run is gone decides what follows, so a later request replaces an earlier one.
+void Decider::stop(StopReason reason) {
+  s_.stop_reason = reason;
+  persist();
+  if (s_.phase != Phase::running) return;  // starting: RunStarted stops it
+  s_.phase = Phase::stopping;
+  stop_run_now();
+}
+
+void Decider::stop_run_now() {
+  const StopReason reason = s_.phase == Phase::removed ? StopReason::removed : s_.stop_reason;
+  emit(effect::StopRun{.run = s_.current_run, .grace = grace(), .reason = reason});
+}
+
+Seconds Decider::grace() const {
+  return definition().retention ? definition().retention->value : policy_.stop_grace;
+}
+
+void Decider::mark_started() {
+  s_.phase = Phase::running;
+  ++s_.starts;
+  s_.run_started_wall = now_.wall;
+  s_.run_started_steady = now_.steady;
+  s_.last_start = now_.wall;
+  persist();
+}
+
+void Decider::record_exit(const event::RunExited& exited) {
+  const WallTime at = std::min(exited.at.value_or(now_.wall), now_.wall);
+  s_.return_code = exited.known ? exited.return_code : 0;
+  s_.last_exit = at;
+  std::string error = fmt::format("exited with return code: {}", *s_.return_code);
+  std::string_view separator = ", msg: ";
+  for (const std::string_view text : {std::string_view(exited.known ? "" : "exit status unknown"), {exited.note}}) {
+    if (text.empty()) continue;
+    error.append(separator).append(text);
+    separator = "; ";
+  }
+  set_error(std::move(error));
+  if (now_.steady - s_.run_started_steady - (now_.wall - at) >= policy_.stable_after) s_.backoff_step = 0;
+  publish(Notice::exit);
+  set_healthy(false);
+}
+
+void Decider::drain() {
+  if (s_.phase != Phase::removed) s_.phase = Phase::draining;
+  emit(effect::DrainRun{.run = s_.current_run, .grace = grace(), .leftovers = definition().behavior.leftovers});
+  persist();
+}
+
+void Decider::next_start_due() {
+  if (s_.next_start->steady || !is_recurring(definition())) return resume();
+  const WallTime planned = s_.next_start->wall;
+  const bool missed = now_.wall - planned > kLateness;
+  s_.missed_starts += occurrences_between(definition(), planned, now_.wall, policy_.zone) + (missed ? 1 : 0);
+  persist();
+  const bool skip = missed && !definition().start_missed;
+  if (s_.phase == Phase::waiting) return skip ? plan() : resume();
+  plan_next_occurrence();
+  if (!skip && s_.phase == Phase::running) stop(StopReason::replaced);
+}
+
+// ---- Fields that are always changed together ----
+
+void Decider::set_status(AppStatus status) {
+  s_.status = status;
+  if (definition().status != status) {
+    auto changed = std::make_shared<AppDefinition>(definition());
+    changed->status = status;
+    s_.definition = std::move(changed);
+  }
+  emit(effect::PersistDefinition{});
+  publish(Notice::status);
+  persist();
+}
+
+void Decider::set_healthy(bool healthy) {
+  if (std::exchange(s_.healthy, healthy) != healthy) publish(Notice::health);
+}
+
+void Decider::set_error(std::string text) {
+  s_.last_error = std::move(text);
+  s_.last_error_time = now_.wall;
+  persist();
+}
+
+// ---- The timer ----
+
+// A start that comes due while the old run is ending waits for its end.
+bool Decider::heeds_next_start() const {
+  return s_.next_start && s_.phase != Phase::stopping && s_.phase != Phase::draining;
+}
+
+bool Decider::is_due(const PlannedStart& planned) const {
+  return planned.steady ? now_.steady >= *planned.steady : now_.wall >= planned.wall;
+}
+
+// The earliest instant at which TimerDue has something to do.
+std::optional<Decider::Alarm> Decider::alarm() const {
+  std::optional<Alarm> earliest;
+  const auto offer = [&](Alarm candidate) {
+    // A steady instant is compared as the wall time that it has by now's reckoning.
+    const auto wall = [&](const Alarm& a) { return a.steady ? now_.wall + (*a.steady - now_.steady) : a.wall; };
+    if (!earliest || wall(candidate) < wall(*earliest)) earliest = candidate;
+  };
+  if (s_.phase == Phase::removed || !s_.definition) return earliest;
+  if (heeds_next_start()) offer({s_.next_start->steady ? WallTime{} : s_.next_start->wall, s_.next_start->steady});
+  if (s_.remove_at) offer({*s_.remove_at, {}});
+  if (s_.on_demand && s_.on_demand->remove_at != WallTime{}) offer({s_.on_demand->remove_at, {}});
+  if (!is_live() || s_.phase == Phase::draining || s_.stop_reason != StopReason::none) return earliest;
+  if (s_.on_demand) {
+    if (s_.on_demand->kill_at != WallTime{}) offer({s_.on_demand->kill_at, {}});
+  } else if (const auto close = window_close(definition(), now_.wall)) {
+    offer({*close, {}});
+  }
+  return earliest;
+}
+
+}  // namespace appmesh::core

@@ -1,0 +1,96 @@
+// The inside of step() and recover(): one Decider lives for one call and collects its effects. Not for other rooms.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/lifecycle.h"
+
+namespace appmesh::core {
+
+class Decider {
+ public:
+  Decider(LifecycleState& state, Now now, const Policy& policy);
+
+  // The table: one row an event.
+  void on(const event::Defined&);
+  void on(const event::Redefined& redefined);
+  void on(const event::Enabled&);
+  void on(const event::Disabled&);
+  void on(const event::Removed&);
+  void on(const event::RestartRequested&);
+  void on(const event::TimerDue&);
+  void on(const event::RunStarted& started);
+  void on(const event::StartFailed& failed);
+  void on(const event::RunExited& exited);
+  void on(const event::RunGone& gone);
+  void on(const event::HealthChanged& changed);
+  void on(const event::KeeperLost&);
+
+  void recover(RunNumber newest_run, RecoveredRun what);
+
+  // The effects, with the timer that the new state needs. `rearm`: no timer is armed any more.
+  [[nodiscard]] std::vector<Effect> finish(bool rearm);
+
+ private:
+  struct Alarm {
+    WallTime wall;
+    std::optional<SteadyTime> steady;  // set: this one decides
+    bool operator==(const Alarm&) const = default;
+  };
+
+  [[nodiscard]] const AppDefinition& definition() const { return *s_.definition; }
+  [[nodiscard]] bool is_live() const;
+  [[nodiscard]] bool is_enabled() const { return s_.on_demand.has_value() || s_.status == AppStatus::enabled; }
+  [[nodiscard]] bool heeds_next_start() const;
+  [[nodiscard]] bool is_due(const PlannedStart& planned) const;
+  [[nodiscard]] Seconds grace() const;
+  [[nodiscard]] Seconds next_backoff();
+  [[nodiscard]] std::optional<Alarm> alarm() const;
+
+  // What follows when no run lives.
+  void plan();       // by the schedule
+  void plan_anew();  // the same after something a user did: nothing of the past counts
+  void resume();     // as soon as the windows allow
+  void start();      // now
+  void wait_for_occurrence();
+  void back_off();                         // after the back-off
+  void rest() { s_.phase = Phase::idle; }  // not at all
+  void rest_disabled();
+  void after_run();  // the run is gone: decides between all of these
+  void apply_exit_policy();
+  void remove();
+
+  void stop(StopReason reason);
+  void stop_run_now();
+  void mark_started();
+  void record_exit(const event::RunExited& exited);
+  void drain();
+  void next_start_due();
+  void plan_next_occurrence();
+  void set_status(AppStatus status);
+  void set_healthy(bool healthy);
+  void set_error(std::string text);
+
+  // recover()
+  void catch_up(RunNumber newest_run);
+  void take_over_status();
+  void recover_living(RunNumber newest_run);
+  void recover_without_run(RunNumber newest_run, RecoveredRun what);
+
+  void emit(Effect effect) { effects_.push_back(std::move(effect)); }
+  void publish(Notice notice) { emit(effect::Publish{notice}); }
+  void persist() { persist_ = true; }
+
+  LifecycleState& s_;
+  const Now now_;
+  const Policy& policy_;
+  const std::optional<Alarm> alarm_before_;
+  bool persist_ = false;
+  bool deleted_ = false;
+  bool became_enabled_ = false;  // recover(): the file on disk says enabled, the saved state disabled
+  std::vector<Effect> effects_;
+};
+
+}  // namespace appmesh::core

@@ -1,0 +1,190 @@
+// The lifecycle state as JSON. Instants are microseconds of the epoch; a field at its default is left out.
+#include <algorithm>
+#include <limits>
+
+#include <fmt/format.h>
+
+#include "core/lifecycle.h"
+
+namespace appmesh::core {
+
+namespace {
+
+namespace json = boost::json;
+using std::chrono::microseconds;
+
+std::int64_t to_micros(WallTime at) {
+  return at.time_since_epoch().count();
+}
+WallTime from_micros(std::int64_t micros) {
+  return WallTime(microseconds(micros));
+}
+
+// A steady instant is saved as the wall time that it has by now's reckoning.
+WallTime to_wall(SteadyTime at, Now now) {
+  return now.wall + (at - now.steady);
+}
+
+class StateWriter {
+ public:
+  explicit StateWriter(json::object& out) : out_(out) {}
+  void number(std::string_view name, std::uint64_t value) {
+    if (value != 0) out_[name] = value;
+  }
+  void flag(std::string_view name, bool value) {
+    if (value) out_[name] = true;
+  }
+  void time(std::string_view name, WallTime value) {
+    if (value != WallTime{}) out_[name] = to_micros(value);
+  }
+  void time(std::string_view name, const std::optional<WallTime>& value) {
+    if (value) out_[name] = to_micros(*value);
+  }
+
+ private:
+  json::object& out_;
+};
+
+// Reads what StateWriter wrote. A wrong type or a number that does not fit is remembered as the error.
+class StateReader {
+ public:
+  explicit StateReader(const json::object& saved, std::optional<Error>& error) : saved_(saved), error_(error) {}
+
+  template <typename Int>
+  void number(std::string_view name, Int& out, std::int64_t high = std::numeric_limits<std::int64_t>::max()) {
+    if (const auto value = integer(name, 0, high)) out = static_cast<Int>(*value);
+  }
+  void flag(std::string_view name, bool& out) {
+    const json::value* value = saved_.if_contains(name);
+    if (value == nullptr) return;
+    if (!value->is_bool()) return refuse(name);
+    out = value->get_bool();
+  }
+  void text(std::string_view name, std::string& out) {
+    const json::value* value = saved_.if_contains(name);
+    if (value == nullptr) return;
+    if (!value->is_string()) return refuse(name);
+    out = value->get_string();
+  }
+  std::optional<WallTime> time(std::string_view name) {
+    const auto value = integer(name, 0, kLastInstant);
+    if (!value) return std::nullopt;
+    return from_micros(*value);
+  }
+  std::optional<std::int64_t> integer(std::string_view name, std::int64_t low, std::int64_t high) {
+    const json::value* value = saved_.if_contains(name);
+    if (value == nullptr) return std::nullopt;
+    boost::system::error_code error;
+    const auto number = value->is_number() ? value->to_number<std::int64_t>(error) : 0;
+    if (!value->is_number() || error || number < low || number > high) return refuse(name), std::nullopt;
+    return number;
+  }
+  const json::object* object(std::string_view name) {
+    const json::value* value = saved_.if_contains(name);
+    if (value == nullptr) return nullptr;
+    if (!value->is_object()) refuse(name);
+    return value->if_object();
+  }
+
+ private:
+  static constexpr std::int64_t kLastInstant = 253402300799LL * 1'000'000;  // of the year 9999
+  void refuse(std::string_view name) {
+    if (!error_) error_ = Error{ErrorKind::invalid_argument, fmt::format("saved state: bad '{}'", name), {}};
+  }
+  const json::object& saved_;
+  std::optional<Error>& error_;
+};
+
+}  // namespace
+
+json::object save_state(const LifecycleState& s, Now now) {
+  json::object out;
+  StateWriter fields(out);
+  out["status"] = static_cast<std::int64_t>(s.status);
+  out["phase"] = static_cast<std::int64_t>(s.phase);
+  fields.number("current_run", s.current_run);
+  fields.number("last_run", s.last_run);
+  fields.number("outgoing_run", s.outgoing_run);
+  fields.number("stop_reason", static_cast<std::uint64_t>(s.stop_reason));
+  fields.flag("restart_after_stop", s.restart_after_stop);
+  fields.flag("remove_after_stop", s.remove_after_stop);
+  if (s.next_start) {
+    json::object& next = out["next_start"].emplace_object();
+    next["at"] = to_micros(s.next_start->steady ? to_wall(*s.next_start->steady, now) : s.next_start->wall);
+    // The wait that is left, so that a clock that jumps while nobody watches cannot stretch it.
+    if (s.next_start->steady) next["back_off"] = std::max(microseconds(0), *s.next_start->steady - now.steady).count();
+  }
+  if (s.on_demand) {
+    json::object& run = out["on_demand"].emplace_object();
+    StateWriter members(run);
+    members.number("timeout", static_cast<std::uint64_t>(s.on_demand->timeout.count()));
+    members.time("kill_at", s.on_demand->kill_at);
+    members.time("remove_at", s.on_demand->remove_at);
+  }
+  fields.time("remove_at", s.remove_at);
+  fields.number("backoff_step", s.backoff_step);
+  fields.time("run_started", s.run_started_wall);
+  fields.number("starts", s.starts);
+  if (s.return_code) out["return_code"] = *s.return_code;
+  fields.time("last_start", s.last_start);
+  fields.time("last_exit", s.last_exit);
+  if (!s.last_error.empty()) out["last_error"] = s.last_error;
+  fields.time("last_error_time", s.last_error_time);
+  fields.flag("healthy", s.healthy);
+  fields.number("missed_starts", s.missed_starts);
+  return out;
+}
+
+Result<void> load_state(LifecycleState& state, const json::object& saved, Now now) {
+  LifecycleState s;
+  s.definition = state.definition;
+  std::optional<Error> error;
+  StateReader fields(saved, error);
+  fields.number("status", s.status, 2);
+  fields.number("phase", s.phase, static_cast<std::int64_t>(Phase::removed));
+  fields.number("current_run", s.current_run);
+  fields.number("last_run", s.last_run);
+  fields.number("outgoing_run", s.outgoing_run);
+  fields.number("stop_reason", s.stop_reason, static_cast<std::int64_t>(StopReason::unhealthy));
+  fields.flag("restart_after_stop", s.restart_after_stop);
+  fields.flag("remove_after_stop", s.remove_after_stop);
+  if (const auto* next = fields.object("next_start")) {
+    StateReader members(*next, error);
+    PlannedStart planned{.wall = members.time("at").value_or(now.wall)};
+    if (const auto left = members.integer("back_off", 0, std::numeric_limits<std::int64_t>::max() / 2)) {
+      const microseconds wait = std::clamp(planned.wall - now.wall, microseconds(0), microseconds(*left));
+      planned = {.wall = now.wall + wait, .steady = now.steady + wait};
+    }
+    s.next_start = planned;
+  }
+  if (const auto* run = fields.object("on_demand")) {
+    StateReader members(*run, error);
+    OnDemand on_demand;
+    on_demand.timeout = std::chrono::seconds(members.integer("timeout", 0, 1'000'000'000).value_or(0));
+    on_demand.kill_at = members.time("kill_at").value_or(WallTime{});
+    on_demand.remove_at = members.time("remove_at").value_or(WallTime{});
+    s.on_demand = on_demand;
+  }
+  s.remove_at = fields.time("remove_at");
+  fields.number("backoff_step", s.backoff_step, 64);
+  s.run_started_wall = fields.time("run_started").value_or(WallTime{});
+  s.run_started_steady = now.steady - std::max(microseconds(0), now.wall - s.run_started_wall);
+  fields.number("starts", s.starts);
+  if (const auto code = fields.integer("return_code", std::numeric_limits<int>::min(), std::numeric_limits<int>::max()))
+    s.return_code = static_cast<int>(*code);
+  s.last_start = fields.time("last_start");
+  s.last_exit = fields.time("last_exit");
+  fields.text("last_error", s.last_error);
+  s.last_error_time = fields.time("last_error_time");
+  fields.flag("healthy", s.healthy);
+  fields.number("missed_starts", s.missed_starts);
+  if (error) return std::unexpected(std::move(*error));
+  // What the rest relies on: a run in the phases that have one, and a planned start while waiting.
+  const bool has_run = s.phase >= Phase::starting && s.phase <= Phase::draining;
+  if (has_run != (s.current_run != 0) || s.current_run > s.last_run || (s.phase == Phase::waiting && !s.next_start))
+    return fail(ErrorKind::invalid_argument, "saved state: phase, run and plan do not fit together");
+  state = std::move(s);
+  return {};
+}
+
+}  // namespace appmesh::core
