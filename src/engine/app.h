@@ -1,0 +1,31 @@
+// One app inside the engine: the core's state and what the shell needs to carry its effects out. Only engine*.cpp sees it.
+#pragma once
+
+#include <deque>
+
+#include "engine/engine.h"
+
+namespace appmesh::engine {
+
+struct Engine::App {
+  std::uint64_t generation = 0;
+  core::LifecycleState state;
+  TimerId timer = 0;
+
+  runtime::RunId run_id{};   // of the newest run
+  core::RunNumber run_number = 0;
+  std::int32_t pid = 0;
+  bool run_complete = false;
+  std::deque<core::RunNumber> kept_runs;  // older runs whose output is kept, newest first
+
+  std::string saved_run_id;               // as the state store had it at start
+  std::vector<Done<>> saved_waiters;                // answered when the definition is on disk
+  std::vector<Done<AppViewPtr>> settled_waiters;    // answered when a start that was asked for has its outcome
+  std::vector<Done<RunTicket>> started_waiters;     // of an on-demand run
+  std::vector<Done<FinishedRun>> finished_waiters;  // of an on-demand run
+
+  [[nodiscard]] const std::string& name() const { return state.definition->name; }
+  [[nodiscard]] RunTicket ticket() const { return {name(), run_id.text(), generation}; }
+};
+
+}  // namespace appmesh::engine

@@ -1,0 +1,35 @@
+#include "engine/app_view.h"
+
+#include <algorithm>
+#include <mutex>
+
+namespace appmesh::engine {
+
+AppViewPtr AppDirectory::find(std::string_view name) const {
+  const std::shared_lock lock(mutex_);
+  const auto found = views_.find(name);
+  return found == views_.end() ? nullptr : found->second;
+}
+
+std::vector<AppViewPtr> AppDirectory::list() const {
+  std::vector<AppViewPtr> views;
+  {
+    const std::shared_lock lock(mutex_);
+    views.reserve(views_.size());
+    for (const auto& [name, view] : views_) views.push_back(view);
+  }
+  std::ranges::sort(views, {}, [](const AppViewPtr& view) -> const std::string& { return view->definition->name; });
+  return views;
+}
+
+void AppDirectory::publish(AppViewPtr view) {
+  const std::unique_lock lock(mutex_);
+  views_.insert_or_assign(view->definition->name, std::move(view));
+}
+
+void AppDirectory::erase(const std::string& name) {
+  const std::unique_lock lock(mutex_);
+  views_.erase(name);
+}
+
+}  // namespace appmesh::engine

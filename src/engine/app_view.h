@@ -1,0 +1,61 @@
+// What the rest of the house may know of an app without asking the engine: an immutable picture of it, replaced as a whole
+// at every change and found by name. AppDirectory may be read on any thread; only the engine writes it.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <shared_mutex>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "core/app_definition.h"
+#include "core/lifecycle.h"
+
+namespace appmesh::engine {
+
+struct AppView {
+  std::uint64_t generation = 0;  // tells an app from another of the same name after a deletion
+  std::shared_ptr<const core::AppDefinition> definition;
+  core::AppStatus status = core::AppStatus::enabled;
+  core::Phase phase = core::Phase::idle;
+  bool on_demand = false;
+  bool healthy = false;
+  bool run_complete = false;  // the newest run has ended and its last output is stored
+  std::int32_t pid = 0;       // 0: nothing runs
+  core::RunNumber run_number = 0;          // newest run, running or ended; 0: none yet
+  std::string run_id;                      // its process_uuid
+  std::vector<core::RunNumber> kept_runs;  // older runs whose output is kept, newest first
+  std::uint64_t starts = 0;
+  std::uint64_t missed_starts = 0;
+  std::optional<int> return_code;
+  std::optional<core::WallTime> last_start;
+  std::optional<core::WallTime> last_exit;
+  std::optional<core::WallTime> next_start;
+  std::string last_error;
+  std::optional<core::WallTime> last_error_time;
+};
+
+using AppViewPtr = std::shared_ptr<const AppView>;
+
+class AppDirectory {
+ public:
+  [[nodiscard]] AppViewPtr find(std::string_view name) const;  // nullptr: no such app
+  [[nodiscard]] std::vector<AppViewPtr> list() const;          // sorted by name
+
+  void publish(AppViewPtr view);
+  void erase(const std::string& name);
+
+ private:
+  struct NameHash {
+    using is_transparent = void;
+    std::size_t operator()(std::string_view name) const noexcept { return std::hash<std::string_view>{}(name); }
+  };
+
+  mutable std::shared_mutex mutex_;  // held for a lookup or the swap of one pointer, never over work
+  std::unordered_map<std::string, AppViewPtr, NameHash, std::equal_to<>> views_;
+};
+
+}  // namespace appmesh::engine

@@ -1,0 +1,361 @@
+#include "engine/engine.h"
+
+#include <future>
+#include <utility>
+
+#include <boost/asio/post.hpp>
+#include <boost/json/serialize.hpp>
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include "engine/app.h"
+#include "platform/clock.h"
+#include "platform/random.h"
+
+namespace appmesh::engine {
+
+namespace {
+
+constexpr std::size_t kMaxBusyRequests = 1000;  // waiting on one name
+
+std::string cgroup_parent(const std::filesystem::path& home) {
+  return fmt::format("appmesh-{:016x}", std::hash<std::string>{}(home.string()));
+}
+
+Error no_such_app(std::string_view name) {
+  return {ErrorKind::not_found, fmt::format("No such application <{}> found", name), {}};
+}
+
+Error replaced(std::string_view name) {
+  return {ErrorKind::conflict, fmt::format("Application <{}> was replaced by another request, try again", name), {}};
+}
+
+}  // namespace
+
+Engine::Engine(EngineOptions options, store::DefinitionStore& definitions, store::StateStore& states)
+    : options_(std::move(options)),
+      definitions_(definitions),
+      states_(states),
+      outputs_(options_.output_directory),
+      launch_{options_.default_directory.string(), options_.inherited_environment},
+      work_(context_.get_executor()),
+      timers_(context_),
+      watch_(context_, timers_, outputs_, options_.output_limit_bytes),
+      supervisor_(context_, timers_, outputs_,
+                  {.home = options_.home,
+                   .keeper_program = options_.keeper_program,
+                   .cgroup_parent = cgroup_parent(options_.home)},
+                  {.on_started = [this](LiveRun& run) { run_started(run); },
+                   .on_start_failed = [this](LiveRun& run, std::string reason) { run_failed(run, std::move(reason)); },
+                   .on_exited = [this](LiveRun& run) { run_exited(run); },
+                   .on_gone = [this](LiveRun& run) { run_gone(run); },
+                   .on_keeper_lost = [] {},
+                   .on_keeper_back = [] { spdlog::info("the keeper is back"); }}) {}
+
+Engine::~Engine() { stop(); }
+
+Result<void> Engine::start() {
+  if (auto loaded = load(); !loaded) return loaded;
+  std::promise<Result<void>> opened;
+  auto result = opened.get_future();
+  boost::asio::post(context_, [this, &opened] {
+    supervisor_.open([this, &opened](Result<std::vector<runtime::KnownRun>> known) {
+      if (!known) return opened.set_value(std::unexpected(known.error()));
+      recover(*known);
+      opened.set_value({});
+    });
+  });
+  thread_ = std::thread([this] {
+    ::pthread_setname_np(::pthread_self(), "engine");
+    context_.run();
+  });
+  return result.get();
+}
+
+void Engine::stop() {
+  if (!thread_.joinable()) return;
+  boost::asio::post(context_, [this] { context_.stop(); });
+  thread_.join();
+}
+
+Engine::App* Engine::find(const std::string& name, std::uint64_t generation) {
+  const auto found = apps_.find(name);
+  return found == apps_.end() || found->second->generation != generation ? nullptr : found->second.get();
+}
+
+Result<Engine::App*> Engine::find_expected(const std::string& name, std::uint64_t generation) {
+  const auto found = apps_.find(name);
+  if (found == apps_.end()) return std::unexpected(no_such_app(name));
+  if (found->second->generation != generation) return std::unexpected(replaced(name));
+  return found->second.get();
+}
+
+Engine::App& Engine::add_app(std::shared_ptr<const core::AppDefinition> definition) {
+  auto app = std::make_unique<App>();
+  app->generation = ++last_generation_;
+  app->state.status = definition->status;
+  app->state.definition = std::move(definition);
+  // A run of a deleted app of this name may still be ending: its number, and its output file, stay its own.
+  if (const auto orphan = orphan_numbers_.find(app->name()); orphan != orphan_numbers_.end())
+    app->state.last_run = orphan->second;
+  App& added = *app;
+  apps_.emplace(added.name(), std::move(app));
+  return added;
+}
+
+// ---- one request at a time for one name -------------------------------------------------------------------------------
+
+void Engine::with_name(const std::string& name, std::move_only_function<void()> action) {
+  const auto [waiting, free] = busy_names_.try_emplace(name);
+  if (free) return action();
+  waiting->second.push_back(std::move(action));
+}
+
+void Engine::release_name(const std::string& name) {
+  const auto waiting = busy_names_.find(name);
+  if (waiting == busy_names_.end()) return;
+  if (waiting->second.empty()) {
+    busy_names_.erase(waiting);
+    return;
+  }
+  auto next = std::move(waiting->second.front());
+  waiting->second.pop_front();
+  boost::asio::post(context_, std::move(next));
+}
+
+template <typename T>
+Done<T> Engine::releasing(std::string name, Done<T> done) {
+  return [this, name = std::move(name), done = std::move(done)](Result<T> result) mutable {
+    done(std::move(result));
+    release_name(name);
+  };
+}
+
+// ---- registered apps --------------------------------------------------------------------------------------------------
+
+void Engine::register_app(core::AppDefinition definition, Expected expected, Done<AppViewPtr> done) {
+  boost::asio::post(context_, [this, definition = std::move(definition), expected, done = std::move(done)]() mutable {
+    const auto busy = busy_names_.find(definition.name);
+    if (busy != busy_names_.end() && busy->second.size() >= kMaxBusyRequests)
+      return done(fail(ErrorKind::unavailable, "too many requests for this application, try again"));
+    const std::string name = definition.name;
+    with_name(name, [this, definition = std::move(definition), expected,
+                     done = releasing(name, std::move(done))]() mutable {
+      take_definition(std::move(definition), expected, std::move(done));
+    });
+  });
+}
+
+void Engine::take_definition(core::AppDefinition definition, Expected expected, Done<AppViewPtr> done) {
+  const auto found = apps_.find(definition.name);
+  App* existing = found == apps_.end() ? nullptr : found->second.get();
+  if (expected.generation.has_value() != (existing != nullptr) ||
+      (existing != nullptr && existing->generation != *expected.generation))
+    return done(std::unexpected(replaced(definition.name)));
+  if (existing == nullptr && apps_.size() >= options_.max_apps)
+    return done(fail(ErrorKind::unavailable, fmt::format("no more than {} applications", options_.max_apps)));
+  if (existing != nullptr && existing->state.on_demand)
+    return done(fail(ErrorKind::conflict, fmt::format("<{}> is an on-demand run: remove it first", definition.name)));
+
+  definition.register_time = core::epoch_seconds(platform::wall_now());
+  definition.pid = 0;
+  if (existing != nullptr) {
+    const core::AppDefinition& before = *existing->state.definition;
+    definition.register_time = before.register_time;
+    if (!definition.sec_env) definition.sec_env = before.sec_env;
+    if (definition == before) return when_settled(*existing, std::move(done));
+  }
+  auto shared = std::make_shared<const core::AppDefinition>(std::move(definition));
+  const std::uint64_t generation = existing == nullptr ? 0 : existing->generation;
+  definitions_.save(shared, [this, shared, generation, done = std::move(done)](Result<void> saved) mutable {
+    boost::asio::post(context_, [this, shared, generation, saved = std::move(saved), done = std::move(done)]() mutable {
+      if (!saved) return done(std::unexpected(saved.error()));
+      definition_saved(std::move(shared), generation, std::move(done));
+    });
+  });
+}
+
+void Engine::definition_saved(std::shared_ptr<const core::AppDefinition> definition, std::uint64_t generation,
+                              Done<AppViewPtr> done) {
+  App* app = nullptr;
+  if (generation == 0) {
+    if (apps_.contains(definition->name)) {
+      // An on-demand run took the name while the file was written.
+      definitions_.remove(definition->name, nullptr);
+      return done(std::unexpected(replaced(definition->name)));
+    }
+    app = &add_app(definition);
+    save_state(*app);
+    feed(*app, core::event::Defined{});
+  } else {
+    app = find(definition->name, generation);
+    if (app == nullptr) {  // a policy removed the app while its file was written
+      definitions_.remove(definition->name, nullptr);
+      return done(std::unexpected(replaced(definition->name)));
+    }
+    feed(*app, core::event::Redefined{definition});
+  }
+  const auto found = apps_.find(definition->name);
+  if (found == apps_.end()) return done(std::unexpected(no_such_app(definition->name)));
+  when_settled(*found->second, std::move(done));
+}
+
+void Engine::when_settled(App& app, Done<AppViewPtr> done) {
+  if (app.state.phase == core::Phase::starting)
+    app.settled_waiters.push_back(std::move(done));
+  else
+    done(directory_.find(app.name()));
+}
+
+void Engine::set_enabled(std::string name, bool enabled, std::uint64_t generation, Done<bool> done) {
+  boost::asio::post(context_, [this, name = std::move(name), enabled, generation, done = std::move(done)]() mutable {
+    with_name(name, [this, name, enabled, generation, done = releasing(name, std::move(done))]() mutable {
+      auto app = find_expected(name, generation);
+      if (!app) return done(std::unexpected(app.error()));
+      if ((*app)->state.status == core::AppStatus::not_available)
+        return done(fail(ErrorKind::precondition_failed,
+                         fmt::format("<{}> is an on-demand run: it cannot be enabled or disabled", name)));
+      if ((*app)->state.status == (enabled ? core::AppStatus::enabled : core::AppStatus::disabled)) return done(false);
+      (*app)->saved_waiters.push_back([done = std::move(done)](Result<void> saved) mutable {
+        if (!saved) return done(std::unexpected(saved.error()));
+        done(true);
+      });
+      if (enabled)
+        feed(**app, core::event::Enabled{});
+      else
+        feed(**app, core::event::Disabled{});
+    });
+  });
+}
+
+void Engine::restart_app(std::string name, std::uint64_t generation, Done<> done) {
+  boost::asio::post(context_, [this, name = std::move(name), generation, done = std::move(done)]() mutable {
+    auto app = find_expected(name, generation);
+    if (!app) return done(std::unexpected(app.error()));
+    if ((*app)->state.status != core::AppStatus::enabled)
+      return done(fail(ErrorKind::precondition_failed, fmt::format("<{}> is not enabled", name)));
+    feed(**app, core::event::RestartRequested{});
+    done({});
+  });
+}
+
+void Engine::remove_app(std::string name, std::uint64_t generation, Done<> done) {
+  boost::asio::post(context_, [this, name = std::move(name), generation, done = std::move(done)]() mutable {
+    with_name(name, [this, name, generation, done = releasing(name, std::move(done))]() mutable {
+      auto app = find_expected(name, generation);
+      if (!app) return done(std::unexpected(app.error()));
+      if ((*app)->state.on_demand) {
+        feed(**app, core::event::Removed{});
+        return done({});
+      }
+      // The file goes first: a crash in between leaves either the app as it was or none at all.
+      definitions_.remove(name, [this, name, generation, done = std::move(done)](Result<void> removed) mutable {
+        boost::asio::post(context_, [this, name, generation, removed, done = std::move(done)]() mutable {
+          if (!removed) return done(std::unexpected(removed.error()));
+          if (App* still = find(name, generation)) feed(*still, core::event::Removed{});
+          done({});
+        });
+      });
+    });
+  });
+}
+
+void Engine::wait_output(std::string name, std::string run_id, std::uint64_t position, std::chrono::milliseconds timeout,
+                         std::move_only_function<void()> done) {
+  boost::asio::post(context_, [this, name = std::move(name), run_id = std::move(run_id), position, timeout,
+                               done = std::move(done)]() mutable {
+    const auto found = apps_.find(name);
+    if (found == apps_.end() || found->second->run_complete || found->second->run_id.text() != run_id) return done();
+    watch_.wait(found->second->run_id, position, timeout, std::move(done));
+  });
+}
+
+// ---- on-demand runs ---------------------------------------------------------------------------------------------------
+
+void Engine::run(OnDemandRequest request, Done<RunTicket> done) {
+  boost::asio::post(context_, [this, request = std::move(request), done = std::move(done)]() mutable {
+    create_on_demand(std::move(request), std::move(done), nullptr);
+  });
+}
+
+void Engine::run_and_wait(OnDemandRequest request, Done<FinishedRun> done) {
+  boost::asio::post(context_, [this, request = std::move(request), done = std::move(done)]() mutable {
+    create_on_demand(std::move(request), nullptr, std::move(done));
+  });
+}
+
+Result<std::string> Engine::on_demand_name(const OnDemandRequest& request) const {
+  const std::string& asked = request.definition.name;
+  if (asked.empty()) {
+    std::string name;
+    do {
+      name = platform::random_hex(6);
+    } while (apps_.contains(name) || busy_names_.contains(name));
+    return name;
+  }
+  if (request.numbered_name) {
+    for (std::size_t k = 1; k <= options_.max_apps; ++k) {
+      std::string name = fmt::format("{}_{}", asked, k);
+      if (!apps_.contains(name) && !busy_names_.contains(name)) return name;
+    }
+  }
+  if (apps_.contains(asked) || busy_names_.contains(asked))
+    return fail(ErrorKind::invalid_argument, fmt::format("field 'name': a run with the name <{}> is active", asked));
+  return asked;
+}
+
+void Engine::create_on_demand(OnDemandRequest request, Done<RunTicket> started, Done<FinishedRun> finished) {
+  auto refuse = [&](const Error& error) {
+    if (started) started(std::unexpected(error));
+    if (finished) finished(std::unexpected(error));
+  };
+  if (apps_.size() >= options_.max_apps)
+    return refuse({ErrorKind::unavailable, fmt::format("no more than {} applications", options_.max_apps), {}});
+  auto name = on_demand_name(request);
+  if (!name) return refuse(name.error());
+  const core::Now now = platform::now();
+  core::AppDefinition definition = std::move(request.definition);
+  definition.name = std::move(*name);
+  definition.status = core::AppStatus::not_available;
+  definition.register_time = core::epoch_seconds(now.wall);
+  App& app = add_app(std::make_shared<const core::AppDefinition>(std::move(definition)));
+  app.state.on_demand = core::OnDemand{.timeout = request.timeout, .remove_at = now.wall + request.lifetime};
+  if (started) app.started_waiters.push_back(std::move(started));
+  if (finished) app.finished_waiters.push_back(std::move(finished));
+  publish(app);
+
+  // Remembered before it is started, so that a daemon that dies in between leaves no run that nobody knows.
+  store::SavedApp saved{app.name(), {}, {}};
+  saved.state = boost::json::serialize(core::save_state(app.state, now));
+  saved.definition = boost::json::serialize(core::write_definition(*app.state.definition, core::SecretFields::omit));
+  states_.save_app(std::move(saved), [this, app_name = app.name(), generation = app.generation](Result<void> done) {
+    boost::asio::post(context_, [this, app_name, generation, done = std::move(done)] {
+      App* created = find(app_name, generation);
+      if (created == nullptr) return;
+      if (done) return feed(*created, core::event::Defined{});
+      answer_started(*created, &done.error().message);
+      delete_app(*created);
+    });
+  });
+}
+
+void Engine::answer_started(App& app, const std::string* failure) {
+  auto started = std::exchange(app.started_waiters, {});
+  auto settled = std::exchange(app.settled_waiters, {});
+  for (auto& done : started) {
+    if (failure != nullptr)
+      done(fail(ErrorKind::invalid_argument, *failure));
+    else
+      done(app.ticket());
+  }
+  for (auto& done : settled) done(directory_.find(app.name()));
+  if (failure == nullptr) return;
+  for (auto& done : std::exchange(app.finished_waiters, {})) done(fail(ErrorKind::invalid_argument, *failure));
+}
+
+void Engine::answer_finished(App& app) {
+  for (auto& done : std::exchange(app.finished_waiters, {}))
+    done(FinishedRun{app.ticket(), app.run_number, app.state.return_code.value_or(0)});
+}
+
+}  // namespace appmesh::engine

@@ -1,0 +1,178 @@
+// The shell around the core: owns every app, feeds events to core::step() and carries out its effects. One thread owns all
+// of it, so nothing here is locked. Public calls may be made from any thread; they hop to the engine thread, and their
+// `Done` runs there, once, and must only hand the result on. Reads that need no decision go to directory() instead.
+#pragma once
+
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/io_context.hpp>
+#include <chrono>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+#include <unordered_map>
+#include <vector>
+
+#include "core/app_definition.h"
+#include "core/error.h"
+#include "core/lifecycle.h"
+#include "engine/app_view.h"
+#include "engine/output_watch.h"
+#include "engine/run_supervisor.h"
+#include "engine/timers.h"
+#include "runtime/launch.h"
+#include "runtime/output_files.h"
+#include "store/definition_store.h"
+#include "store/state_store.h"
+
+namespace appmesh::engine {
+
+template <typename T = void>
+using Done = std::move_only_function<void(Result<T>)>;
+
+struct EngineOptions {
+  std::filesystem::path home;
+  std::filesystem::path output_directory;   // HOME/work/stdout
+  std::filesystem::path default_directory;  // HOME/work/tmp
+  std::filesystem::path keeper_program;
+  std::vector<std::string> inherited_environment;
+  core::Policy policy;
+  std::uint64_t output_limit_bytes = 100ULL * 1024 * 1024;  // of one run's file
+  std::size_t max_apps = 20'000;
+};
+
+// What a request found when it was checked; the engine refuses with `conflict` when the app is another one by now.
+struct Expected {
+  std::optional<std::uint64_t> generation;  // absent: the name must be free
+};
+
+struct OnDemandRequest {
+  core::AppDefinition definition;  // complete: a copy of a registered app is already merged
+  bool numbered_name = false;      // `definition.name` is a base: take the first free "<name>_<k>"
+  std::chrono::seconds timeout{0};
+  std::chrono::seconds lifetime{0};
+};
+
+struct RunTicket {
+  std::string app;
+  std::string run_id;
+  std::uint64_t generation = 0;
+};
+
+struct FinishedRun {
+  RunTicket ticket;
+  core::RunNumber run_number = 0;
+  int return_code = 0;
+};
+
+class Engine {
+ public:
+  Engine(EngineOptions options, store::DefinitionStore& definitions, store::StateStore& states);
+  ~Engine();
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+
+  // Loads definitions and state, finds every run that outlived the last daemon, and goes on. Blocks until that is done.
+  Result<void> start();
+  // Ends the thread and leaves every run alone: that is what a restart of the daemon needs.
+  void stop();
+
+  [[nodiscard]] const AppDirectory& directory() const { return directory_; }
+  [[nodiscard]] const runtime::OutputFiles& outputs() const { return outputs_; }
+
+  // New or changed. The definition is on disk before `done`; an app that is due has been asked to start by then.
+  void register_app(core::AppDefinition definition, Expected expected, Done<AppViewPtr> done);
+  // The value is false when nothing had to change.
+  void set_enabled(std::string name, bool enabled, std::uint64_t generation, Done<bool> done);
+  void restart_app(std::string name, std::uint64_t generation, Done<> done);
+  void remove_app(std::string name, std::uint64_t generation, Done<> done);
+
+  void run(OnDemandRequest request, Done<RunTicket> done);
+  // `done` when the run has ended and its output is stored. The app stays until remove_app() or its lifetime's end.
+  void run_and_wait(OnDemandRequest request, Done<FinishedRun> done);
+
+  // `done` when the run has output past `position`, is complete, is not the newest run of the app, or after `timeout`.
+  void wait_output(std::string name, std::string run_id, std::uint64_t position, std::chrono::milliseconds timeout,
+                   std::move_only_function<void()> done);
+
+ private:
+  struct App;
+  using AppPtr = std::unique_ptr<App>;
+
+  // Events are queued and worked off one after another, so an effect may cause events without recursion.
+  void feed(App& app, core::Event event);
+  void work_off_events();
+  void carry_out(App& app, std::vector<core::Effect> effects);
+  void carry_out(App& app, const core::Effect& effect);
+  void delete_app(App& app);
+  void arm_app_timer(App& app, const core::effect::ArmTimer& timer);
+  void start_run(App& app, core::RunNumber number);
+  void prune_outputs(App& app);
+  void publish(App& app);
+  void save_state(const App& app);
+  void save_definition(App& app);
+
+  void run_started(LiveRun& run);
+  void run_failed(LiveRun& run, std::string reason);
+  void run_exited(LiveRun& run);
+  void orphan_gone(const LiveRun& run);
+  void run_gone(LiveRun& run);
+  void record(const LiveRun& run, store::StateStore::Done done);
+  [[nodiscard]] App* app_of(const LiveRun& run);
+
+  void create_on_demand(OnDemandRequest request, Done<RunTicket> started, Done<FinishedRun> finished);
+  [[nodiscard]] Result<std::string> on_demand_name(const OnDemandRequest& request) const;
+  void answer_started(App& app, const std::string* failure);
+  void answer_finished(App& app);
+
+  [[nodiscard]] App* find(const std::string& name, std::uint64_t generation);
+  [[nodiscard]] Result<App*> find_expected(const std::string& name, std::uint64_t generation);
+  App& add_app(std::shared_ptr<const core::AppDefinition> definition);
+  void take_definition(core::AppDefinition definition, Expected expected, Done<AppViewPtr> done);
+  void definition_saved(std::shared_ptr<const core::AppDefinition> definition, std::uint64_t generation,
+                        Done<AppViewPtr> done);
+  void when_settled(App& app, Done<AppViewPtr> done);
+
+  // Requests that change one app's definition file happen one after another: an action must end with release_name().
+  void with_name(const std::string& name, std::move_only_function<void()> action);
+  void release_name(const std::string& name);
+  template <typename T>
+  Done<T> releasing(std::string name, Done<T> done);
+
+  Result<void> load();
+  void load_app(std::shared_ptr<const core::AppDefinition> definition, const store::SavedApp* saved, bool on_demand);
+  void recover(const std::vector<runtime::KnownRun>& known);
+  void recover_app(App& app, const std::vector<const runtime::KnownRun*>& runs);
+  void adopt_orphan(const runtime::KnownRun& run, const runtime::RunTag& tag);
+  void sort_outputs();
+
+  EngineOptions options_;
+  store::DefinitionStore& definitions_;
+  store::StateStore& states_;
+  AppDirectory directory_;
+  runtime::OutputFiles outputs_;
+  runtime::LaunchOptions launch_;
+
+  boost::asio::io_context context_{1};
+  boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_;
+  Timers timers_;
+  OutputWatch watch_;
+  RunSupervisor supervisor_;
+  std::unordered_map<std::string, AppPtr> apps_;
+  std::unordered_map<std::string, core::RunNumber> orphan_numbers_;  // highest run of a deleted app that still lives
+  struct QueuedEvent {
+    std::string app;
+    std::uint64_t generation = 0;
+    core::Event event;
+  };
+  std::deque<QueuedEvent> events_;
+  bool working_off_ = false;
+  std::unordered_map<std::string, std::deque<std::move_only_function<void()>>> busy_names_;
+  std::uint64_t last_generation_ = 0;
+  std::thread thread_;
+};
+
+}  // namespace appmesh::engine

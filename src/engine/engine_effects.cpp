@@ -1,0 +1,284 @@
+// The half of the engine that carries out what the core decided, and turns what happened to runs into events for it.
+#include <algorithm>
+#include <type_traits>
+#include <utility>
+#include <variant>
+
+#include <boost/asio/post.hpp>
+#include <boost/json/serialize.hpp>
+#include <spdlog/spdlog.h>
+
+#include "engine/app.h"
+#include "engine/engine.h"
+#include "platform/clock.h"
+
+namespace appmesh::engine {
+
+namespace {
+
+std::string_view reason_text(core::StopReason reason) {
+  switch (reason) {
+    case core::StopReason::none: return "";
+    case core::StopReason::disabled: return "disabled";
+    case core::StopReason::restarted: return "restarted";
+    case core::StopReason::removed: return "removed";
+    case core::StopReason::window: return "outside valid time range";
+    case core::StopReason::replaced: return "replaced";
+    case core::StopReason::timeout: return "timeout";
+    case core::StopReason::unhealthy: return "unhealthy";
+  }
+  return "";
+}
+
+}  // namespace
+
+void Engine::feed(App& app, core::Event event) {
+  events_.push_back({app.name(), app.generation, std::move(event)});
+  if (!working_off_) work_off_events();
+}
+
+void Engine::work_off_events() {
+  working_off_ = true;
+  while (!events_.empty()) {
+    QueuedEvent next = std::move(events_.front());
+    events_.pop_front();
+    App* app = find(next.app, next.generation);
+    if (app == nullptr) continue;
+    carry_out(*app, core::step(app->state, next.event, platform::now(), options_.policy));
+    // The app may be deleted by now.
+    if (App* still = find(next.app, next.generation)) publish(*still);
+  }
+  working_off_ = false;
+}
+
+void Engine::carry_out(App& app, std::vector<core::Effect> effects) {
+  const std::string name = app.name();
+  const std::uint64_t generation = app.generation;
+  for (const auto& effect : effects) {
+    App* still = find(name, generation);
+    if (still == nullptr) return;
+    carry_out(*still, effect);
+  }
+}
+
+void Engine::carry_out(App& app, const core::Effect& effect) {
+  std::visit(
+      [&](const auto& what) {
+        using What = std::decay_t<decltype(what)>;
+        if constexpr (std::is_same_v<What, core::effect::StartRun>) {
+          start_run(app, what.run);
+        } else if constexpr (std::is_same_v<What, core::effect::StopRun>) {
+          if (LiveRun* run = supervisor_.find(app.run_id); run != nullptr && run->tag.run_number == what.run)
+            supervisor_.stop(*run, what.grace, std::string(reason_text(what.reason)));
+        } else if constexpr (std::is_same_v<What, core::effect::DrainRun>) {
+          if (LiveRun* run = supervisor_.find(app.run_id); run != nullptr && run->tag.run_number == what.run)
+            supervisor_.drain(*run, what.grace, what.leftovers);
+        } else if constexpr (std::is_same_v<What, core::effect::ArmTimer>) {
+          arm_app_timer(app, what);
+        } else if constexpr (std::is_same_v<What, core::effect::CancelTimer>) {
+          timers_.cancel(std::exchange(app.timer, 0));
+        } else if constexpr (std::is_same_v<What, core::effect::Publish>) {
+          // Subscriptions take their events from here.
+        } else if constexpr (std::is_same_v<What, core::effect::PersistState>) {
+          save_state(app);
+        } else if constexpr (std::is_same_v<What, core::effect::PersistDefinition>) {
+          save_definition(app);
+        } else {
+          static_assert(std::is_same_v<What, core::effect::Delete>);
+          delete_app(app);
+        }
+      },
+      effect);
+}
+
+void Engine::arm_app_timer(App& app, const core::effect::ArmTimer& timer) {
+  timers_.cancel(app.timer);
+  auto due = [this, name = app.name(), generation = app.generation] {
+    App* app_due = find(name, generation);
+    if (app_due == nullptr) return;
+    app_due->timer = 0;
+    feed(*app_due, core::event::TimerDue{});
+  };
+  app.timer = timer.steady ? timers_.at(*timer.steady, std::move(due)) : timers_.at(*timer.wall, std::move(due));
+}
+
+void Engine::start_run(App& app, core::RunNumber number) {
+  if (app.run_number != 0 && app.run_number != number) app.kept_runs.push_front(app.run_number);
+  const LiveRun& run = supervisor_.start(*app.state.definition, app.generation, number, launch_);
+  app.run_id = run.id;
+  app.run_number = number;
+  app.pid = 0;
+  app.run_complete = false;
+  prune_outputs(app);
+}
+
+void Engine::prune_outputs(App& app) {
+  while (app.kept_runs.size() > app.state.definition->stdout_cache_num) {
+    outputs_.remove(app.name(), app.kept_runs.back());
+    app.kept_runs.pop_back();
+  }
+}
+
+void Engine::publish(App& app) {
+  const core::LifecycleState& state = app.state;
+  auto view = std::make_shared<AppView>();
+  view->generation = app.generation;
+  view->definition = state.definition;
+  view->status = state.status;
+  view->phase = state.phase;
+  view->on_demand = state.on_demand.has_value();
+  view->healthy = state.healthy;
+  view->run_complete = app.run_complete;
+  view->pid = app.pid;
+  view->run_number = app.run_number;
+  if (app.run_number != 0) view->run_id = app.run_id.text();
+  view->kept_runs.assign(app.kept_runs.begin(), app.kept_runs.end());
+  view->starts = state.starts;
+  view->missed_starts = state.missed_starts;
+  view->return_code = state.return_code;
+  view->last_start = state.last_start;
+  view->last_exit = state.last_exit;
+  if (state.next_start) view->next_start = state.next_start->wall;
+  view->last_error = state.last_error;
+  view->last_error_time = state.last_error_time;
+  directory_.publish(std::move(view));
+}
+
+void Engine::save_state(const App& app) {
+  boost::json::object saved = core::save_state(app.state, platform::now());
+  if (app.run_number != 0) {
+    saved["run_id"] = app.run_id.text();
+    saved["run_pid"] = app.pid;
+  }
+  states_.save_app({app.name(), boost::json::serialize(saved), {}});
+}
+
+void Engine::save_definition(App& app) {
+  if (app.state.on_demand) return;
+  if (app.state.definition->status != app.state.status) {
+    core::AppDefinition changed = *app.state.definition;
+    changed.status = app.state.status;
+    app.state.definition = std::make_shared<const core::AppDefinition>(std::move(changed));
+  }
+  definitions_.save(app.state.definition, [this, name = app.name(), generation = app.generation](Result<void> saved) {
+    boost::asio::post(context_, [this, name, generation, saved = std::move(saved)] {
+      if (!saved) spdlog::error("definition of {}: {}", name, saved.error().message);
+      App* written = find(name, generation);
+      if (written == nullptr) return;
+      for (auto& done : std::exchange(written->saved_waiters, {})) done(saved);
+    });
+  });
+}
+
+// The name is free when this returns. A run that still lives goes on ending as a run of no app.
+void Engine::delete_app(App& app) {
+  const std::string name = app.name();
+  timers_.cancel(app.timer);
+  if (LiveRun* run = supervisor_.find(app.run_id)) {
+    run->app_generation = 0;
+    orphan_numbers_[name] = std::max(orphan_numbers_[name], run->tag.run_number);
+    watch_.remove(run->id);
+    if (run->main == LiveRun::Main::exited) supervisor_.drain(*run, options_.policy.stop_grace, core::Leftovers::stop);
+  }
+  for (const core::RunNumber kept : app.kept_runs) outputs_.remove(name, kept);
+  if (app.run_number != 0) outputs_.remove(name, app.run_number);
+  if (!app.state.on_demand) definitions_.remove(name, nullptr);
+  states_.delete_app(name);
+  directory_.erase(name);
+
+  const auto removed = [&]<typename T>(std::vector<Done<T>> waiters) {
+    for (auto& done : waiters) done(fail(ErrorKind::conflict, "Application <" + name + "> was removed"));
+  };
+  removed(std::exchange(app.settled_waiters, {}));
+  removed(std::exchange(app.started_waiters, {}));
+  removed(std::exchange(app.finished_waiters, {}));
+  removed(std::exchange(app.saved_waiters, {}));
+  apps_.erase(name);
+}
+
+// ---- what happened to runs --------------------------------------------------------------------------------------------
+
+Engine::App* Engine::app_of(const LiveRun& run) {
+  App* app = run.app_generation == 0 ? nullptr : find(run.tag.app, run.app_generation);
+  return app != nullptr && app->run_id == run.id ? app : nullptr;
+}
+
+void Engine::run_started(LiveRun& run) {
+  App* app = app_of(run);
+  if (app == nullptr) {  // the app was deleted while the run was starting
+    supervisor_.stop(run, options_.policy.stop_grace, "removed");
+    return;
+  }
+  app->pid = run.pid;
+  watch_.add(run.id, run.tag.app, run.tag.run_number);
+  feed(*app, core::event::RunStarted{run.tag.run_number, run.pid});
+  if (App* still = app_of(run)) answer_started(*still, nullptr);
+}
+
+void Engine::run_failed(LiveRun& run, std::string reason) {
+  App* app = app_of(run);
+  if (app == nullptr) return orphan_gone(run);
+  app->run_complete = true;
+  const bool on_demand = app->state.on_demand.has_value();
+  feed(*app, core::event::StartFailed{run.tag.run_number, reason});
+  App* still = app_of(run);
+  if (still == nullptr) return;
+  if (!on_demand) return answer_started(*still, nullptr);
+  answer_started(*still, &reason);
+  delete_app(*still);
+}
+
+void Engine::run_exited(LiveRun& run) {
+  App* app = app_of(run);
+  if (app != nullptr) {
+    app->pid = 0;
+    feed(*app, core::event::RunExited{run.tag.run_number, run.exit->return_code, run.exit->known, {}});
+  }
+  if (app_of(run) == nullptr) supervisor_.drain(run, options_.policy.stop_grace, core::Leftovers::stop);
+  // The keeper may forget the exit when it, and the state that follows from it, is in the database.
+  record(run, [this, id = run.id](Result<void> stored) {
+    if (!stored) return;
+    boost::asio::post(context_, [this, id] { supervisor_.forget(id); });
+  });
+}
+
+void Engine::run_gone(LiveRun& run) {
+  watch_.remove(run.id);
+  App* app = app_of(run);
+  if (app == nullptr) return orphan_gone(run);
+  app->run_complete = true;
+  publish(*app);
+  answer_finished(*app);
+  feed(*app, core::event::RunGone{run.tag.run_number});
+}
+
+void Engine::orphan_gone(const LiveRun& run) {
+  const auto app = apps_.find(run.tag.app);
+  const bool kept = app != apps_.end() && std::ranges::find(app->second->kept_runs, run.tag.run_number) != app->second->kept_runs.end();
+  if (!kept) outputs_.remove(run.tag.app, run.tag.run_number);
+  const auto number = orphan_numbers_.find(run.tag.app);
+  if (number != orphan_numbers_.end() && number->second == run.tag.run_number) orphan_numbers_.erase(number);
+}
+
+void Engine::record(const LiveRun& run, store::StateStore::Done done) {
+  store::RunRecord row;
+  row.run_id = run.id.text();
+  row.app = run.tag.app;
+  row.run_number = run.tag.run_number;
+  row.instance = run.tag.instance;
+  row.pid = run.pid;
+  row.start = run.started;
+  if (run.exit) {
+    row.end = run.exit->ended;
+    if (run.exit->known) row.return_code = run.exit->return_code;
+    row.max_rss_bytes = run.exit->max_rss_bytes;
+    row.cpu = run.exit->cpu;
+    row.reason = !run.stop_reason.empty() ? "stopped: " + run.stop_reason
+                 : !run.exit->known       ? "exit status unknown"
+                 : run.exit->return_code < 0 ? "killed by a signal"
+                                             : "exited";
+  }
+  states_.record_run(std::move(row), std::move(done));
+}
+
+}  // namespace appmesh::engine

@@ -1,0 +1,197 @@
+// Going on where an earlier daemon left off: definitions from YAML, state from SQLite, living and ended runs from the keeper.
+// A run belongs to its app's present life when it is the one that the saved state names, or a newer one (state is saved
+// a moment after it is decided); any other run is an orphan of a deleted app and is stopped.
+#include <algorithm>
+#include <unordered_set>
+#include <utility>
+
+#include <boost/asio/post.hpp>
+#include <boost/json/parse.hpp>
+#include <spdlog/spdlog.h>
+
+#include "engine/app.h"
+#include "engine/engine.h"
+#include "platform/clock.h"
+
+namespace appmesh::engine {
+
+namespace {
+
+struct SavedRun {
+  std::string run_id;
+  std::int32_t pid = 0;
+};
+
+Result<boost::json::object> parse_object(const std::string& text) {
+  boost::system::error_code error;
+  auto value = boost::json::parse(text, error);
+  if (error || !value.is_object()) return fail(ErrorKind::internal, "saved state is not a JSON object");
+  return std::move(value.get_object());
+}
+
+SavedRun saved_run(const boost::json::object& saved) {
+  SavedRun run;
+  if (const auto* id = saved.if_contains("run_id"); id != nullptr && id->is_string()) run.run_id = id->get_string();
+  if (const auto* pid = saved.if_contains("run_pid"); pid != nullptr && pid->is_int64())
+    run.pid = static_cast<std::int32_t>(pid->get_int64());
+  return run;
+}
+
+}  // namespace
+
+Result<void> Engine::load() {
+  auto saved = states_.load_apps();
+  if (!saved) return std::unexpected(saved.error());
+  std::unordered_map<std::string, const store::SavedApp*> states;
+  for (const auto& app : *saved) states.emplace(app.name, &app);
+
+  auto loaded = definitions_.load_all();
+  for (const auto& refused : loaded.refused)
+    spdlog::error("definition {} is left alone: {}", refused.file.filename().string(), refused.error.message);
+  for (auto& definition : loaded.definitions) {
+    const auto state = states.find(definition.name);
+    const bool has_state = state != states.end() && state->second->definition.empty();
+    load_app(std::make_shared<const core::AppDefinition>(std::move(definition)), has_state ? state->second : nullptr, false);
+  }
+  for (const auto& app : *saved) {
+    if (apps_.contains(app.name)) continue;
+    auto json = app.definition.empty() ? fail(ErrorKind::not_found, "") : parse_object(app.definition);
+    auto parsed = json ? core::parse_definition(*json) : std::unexpected(json.error());
+    if (!parsed) {  // its YAML file was removed by hand, or the row is damaged
+      states_.delete_app(app.name);
+      continue;
+    }
+    parsed->definition.status = core::AppStatus::not_available;
+    if (const auto* owner = json->if_contains("owner"); owner != nullptr && owner->is_string())
+      parsed->definition.owner = owner->get_string();
+    load_app(std::make_shared<const core::AppDefinition>(std::move(parsed->definition)), &app, true);
+  }
+  return {};
+}
+
+void Engine::load_app(std::shared_ptr<const core::AppDefinition> definition, const store::SavedApp* saved, bool on_demand) {
+  App& app = add_app(std::move(definition));
+  const core::AppStatus status = app.state.status;
+  if (on_demand) app.state.on_demand.emplace();
+  if (saved == nullptr) return;
+  const auto json = parse_object(saved->state);
+  if (!json) {
+    spdlog::error("state of {}: {}", app.name(), json.error().message);
+    return;
+  }
+  if (auto state = core::load_state(app.state, *json, platform::now()); !state)
+    spdlog::error("state of {}: {}", app.name(), state.error().message);
+  app.state.status = status;  // the definition on disk decides: people may edit it
+  const SavedRun run = saved_run(*json);
+  app.saved_run_id = run.run_id;
+  if (const auto id = runtime::RunId::parse(run.run_id)) {
+    app.run_id = *id;
+    app.run_number = app.state.last_run;
+    app.pid = run.pid;
+  }
+}
+
+void Engine::recover(const std::vector<runtime::KnownRun>& known) {
+  std::unordered_map<std::string, std::vector<const runtime::KnownRun*>> by_app;
+  for (const auto& run : known) {
+    const auto tag = runtime::RunTag::decode(run.tag);
+    if (tag && apps_.contains(tag->app))
+      by_app[tag->app].push_back(&run);
+    else if (tag)
+      adopt_orphan(run, *tag);
+    else if (run.exit)
+      supervisor_.forget(run.id);
+  }
+  std::vector<std::pair<std::string, std::uint64_t>> apps;  // recovering an app may delete it
+  for (const auto& [name, app] : apps_) apps.emplace_back(name, app->generation);
+  for (const auto& [name, generation] : apps)
+    if (App* app = find(name, generation)) recover_app(*app, by_app[name]);
+  sort_outputs();
+  supervisor_.remove_stray_cgroups();
+  spdlog::info("{} applications, {} runs found", apps_.size(), known.size());
+}
+
+void Engine::recover_app(App& app, const std::vector<const runtime::KnownRun*>& runs) {
+  const core::RunNumber saved_current = app.state.current_run;
+  const core::RunNumber saved_last = app.state.last_run;
+  const runtime::KnownRun* newest = nullptr;
+  runtime::RunTag newest_tag;
+  for (const auto* run : runs) {
+    const auto tag = *runtime::RunTag::decode(run->tag);
+    // With the saved current run still listed, a later run of the same number cannot be: ids tell runs apart.
+    const bool ours = tag.run_number > saved_last || (tag.run_number == saved_current && run->id.text() == app.saved_run_id) ||
+                      (tag.run_number == saved_current && app.saved_run_id.empty());
+    if (!ours) {
+      adopt_orphan(*run, tag);
+      continue;
+    }
+    if (newest != nullptr) adopt_orphan(*newest, newest_tag);  // older than the saved state told: its end is recorded
+    newest = run;
+    newest_tag = tag;
+  }
+
+  core::RecoveredRun what = core::RecoveredRun::none;
+  core::RunNumber number = 0;
+  if (newest != nullptr) {
+    number = newest_tag.run_number;
+    what = newest->exit ? core::RecoveredRun::exited : core::RecoveredRun::running;
+    app.run_id = newest->id;
+    app.run_number = number;
+    app.pid = newest->exit ? 0 : newest->pid;
+    supervisor_.adopt_known(*newest, newest_tag, app.generation);
+    watch_.add(newest->id, newest_tag.app, number);
+  } else {
+    app.pid = 0;
+    app.run_complete = app.run_number != 0;
+    const bool was_alive = app.state.phase == core::Phase::running || app.state.phase == core::Phase::stopping;
+    if (saved_current != 0 && was_alive) {
+      what = core::RecoveredRun::lost;
+      number = saved_current;
+      store::RunRecord row;
+      row.run_id = app.saved_run_id;
+      row.app = app.name();
+      row.run_number = number;
+      row.start = app.state.last_start;
+      row.end = platform::wall_now();
+      row.reason = "exit status unknown";
+      if (!row.run_id.empty()) states_.record_run(std::move(row));
+    }
+  }
+  const std::string name = app.name();
+  const std::uint64_t generation = app.generation;
+  const bool never_ran = app.state.on_demand && newest == nullptr && app.state.last_run == 0;
+  if (never_ran) return delete_app(app);  // its caller was never answered
+  carry_out(app, core::recover(app.state, number, what, platform::now(), options_.policy));
+  if (App* still = find(name, generation)) publish(*still);
+}
+
+// A run of an app that is gone, or an older run whose end was not recorded: it is stopped, recorded and forgotten.
+void Engine::adopt_orphan(const runtime::KnownRun& run, const runtime::RunTag& tag) {
+  LiveRun& orphan = supervisor_.adopt_known(run, tag, 0);
+  if (run.exit) return;
+  orphan_numbers_[tag.app] = std::max(orphan_numbers_[tag.app], tag.run_number);
+  supervisor_.stop(orphan, options_.policy.stop_grace, "removed");
+}
+
+// Output files left on disk become each app's history; files of apps that are gone are removed.
+void Engine::sort_outputs() {
+  std::unordered_map<std::string, std::vector<core::RunNumber>> files;
+  for (auto& entry : outputs_.list()) files[std::move(entry.app)].push_back(entry.run);
+  for (auto& [name, numbers] : files) {
+    const auto found = apps_.find(name);
+    const auto orphan = orphan_numbers_.find(name);
+    std::ranges::sort(numbers, std::greater<>{});
+    if (found == apps_.end()) {
+      for (const auto number : numbers)
+        if (orphan == orphan_numbers_.end() || orphan->second != number) outputs_.remove(name, number);
+      continue;
+    }
+    App& app = *found->second;
+    for (const auto number : numbers)
+      if (number != app.run_number) app.kept_runs.push_back(number);
+    prune_outputs(app);
+    publish(app);
+  }
+}
+
+}  // namespace appmesh::engine

@@ -1,0 +1,391 @@
+#include "engine/run_supervisor.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <unordered_set>
+#include <utility>
+
+#include <boost/asio/post.hpp>
+#include <spdlog/spdlog.h>
+
+#include "platform/clock.h"
+#include "platform/process.h"
+#include "platform/random.h"
+
+namespace appmesh::engine {
+
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr std::size_t kProcessKeyBytes = 16;  // 128 bits, section 2.6
+constexpr auto kRecheckWait = 20ms;           // only where the kernel gives no event for an emptied group
+constexpr auto kMaxReconnectWait = 5s;
+
+// Processes of a run on a host without cgroups: those that lead or share its session, or carry its id from birth.
+std::vector<pid_t> processes_of_run(const runtime::RunId& id, pid_t leader) {
+  const platform::ProcFs proc;
+  std::vector<pid_t> found;
+  const auto all = proc.list_processes();
+  if (!all) return found;
+  const std::string id_text = id.text();
+  for (const auto& process : *all) {
+    if (process.is_zombie() || process.kernel_thread) continue;
+    if (process.session == leader) {
+      found.push_back(process.pid);
+      continue;
+    }
+    const auto variable = proc.environment_variable(process.pid, "APP_MESH_PROCESS_ID");
+    if (variable && *variable && **variable == id_text) found.push_back(process.pid);
+  }
+  return found;
+}
+
+}  // namespace
+
+RunSupervisor::RunSupervisor(boost::asio::io_context& context, Timers& timers, const runtime::OutputFiles& outputs,
+                             Options options, Handlers handlers)
+    : context_(context),
+      timers_(timers),
+      outputs_(outputs),
+      options_(std::move(options)),
+      handlers_(std::move(handlers)),
+      cgroups_(platform::CgroupTree::open({.parent = options_.cgroup_parent})),
+      pool_(cgroups_),
+      keeper_(context, options_.home, options_.keeper_program,
+              {.on_exited =
+                   [this](const runtime::RunId& id, const runtime::RunExit& exit) {
+                     if (LiveRun* run = find(id)) take_exit(*run, exit);
+                   },
+               .on_lost = [this] { keeper_lost(); }}) {}
+
+RunSupervisor::~RunSupervisor() {
+  if (scanner_) scanner_->join();
+}
+
+LiveRun* RunSupervisor::find(const runtime::RunId& id) {
+  const auto found = runs_.find(id);
+  return found == runs_.end() ? nullptr : found->second.get();
+}
+
+void RunSupervisor::open(runtime::KeeperClient::ListAnswer done) {
+  keeper_.connect([this, done = std::move(done)](Result<void> connected) mutable {
+    if (!connected) return done(std::unexpected(connected.error()));
+    keeper_.list([done = std::move(done)](Result<std::vector<runtime::KnownRun>> known) mutable {
+      if (known) std::ranges::sort(*known, {}, &runtime::KnownRun::sequence);
+      done(std::move(known));
+    });
+  });
+}
+
+LiveRun& RunSupervisor::adopt_known(const runtime::KnownRun& known, const runtime::RunTag& tag,
+                                    std::uint64_t app_generation) {
+  auto run = std::make_unique<LiveRun>();
+  run->id = known.id;
+  run->tag = tag;
+  run->app_generation = app_generation;
+  run->pid = known.pid;
+  run->start_ticks = known.start_ticks;
+  run->started = known.started;
+  run->main = LiveRun::Main::alive;
+  LiveRun& taken = *run;
+  runs_.insert_or_assign(known.id, std::move(run));
+  if (known.exit)
+    boost::asio::post(context_, [this, id = known.id, exit = *known.exit] {
+      if (LiveRun* exited = find(id)) take_exit(*exited, exit);
+    });
+  return taken;
+}
+
+LiveRun& RunSupervisor::start(const core::AppDefinition& definition, std::uint64_t app_generation, core::RunNumber number,
+                              const runtime::LaunchOptions& options) {
+  auto owned = std::make_unique<LiveRun>();
+  LiveRun& run = *owned;
+  run.id = runtime::RunId::random();
+  run.app_generation = app_generation;
+  run.tag.app = definition.name;
+  run.tag.run_number = number;
+  run.tag.process_key = platform::random_hex(kProcessKeyBytes);
+  runs_.emplace(run.id, std::move(owned));
+
+  auto refuse = [&](std::string reason) -> LiveRun& {
+    boost::asio::post(context_, [this, id = run.id, reason = std::move(reason)]() mutable {
+      if (LiveRun* failed = find(id)) fail_start(*failed, std::move(reason));
+    });
+    return run;
+  };
+
+  if (!definition.docker_image.empty()) return refuse("docker: no container engine is supported yet");
+  std::optional<platform::Cgroup> cgroup;
+  if (cgroups_.is_available()) {
+    auto taken = pool_.take();
+    if (!taken) return refuse("cgroup: " + taken.error().message);
+    run.tag.cgroup = taken->name();
+    cgroup = std::move(*taken);
+  }
+  auto launch = runtime::prepare_launch(definition, run.id, run.tag, outputs_, options);
+  if (!launch) return refuse(launch.error().message);
+  std::vector<platform::UniqueFd> v1_procs;
+  if (cgroup) {
+    launch->request.cgroup_fd = cgroup->directory_fd();
+    if (auto opened = cgroup->open_v1_procs()) v1_procs = std::move(*opened);
+    for (const auto& fd : v1_procs) launch->request.cgroup_tasks_fds.push_back(fd.get());
+  }
+  keeper_.spawn(launch->request, [this, id = run.id](auto result) {
+    // Never from inside start(): a refusal is answered on the spot.
+    boost::asio::post(context_, [this, id, result = std::move(result)]() mutable { spawned(id, std::move(result)); });
+  });
+  return run;
+}
+
+void RunSupervisor::spawned(const runtime::RunId& id,
+                            std::expected<runtime::SpawnedRun, runtime::SpawnFailure> result) {
+  LiveRun* run = find(id);
+  if (run == nullptr || run->main != LiveRun::Main::starting) return;
+  if (!result) {
+    // The keeper may have started it before it went away: the next list tells.
+    if (result.error().error == ECONNRESET) return;
+    return fail_start(*run, result.error().message);
+  }
+  run->pid = result->pid;
+  run->start_ticks = result->start_ticks;
+  run->started = result->started;
+  run->main = LiveRun::Main::alive;
+  handlers_.on_started(*run);
+  if (run->stop_when_started) stop(*run, *run->stop_when_started, {});
+}
+
+void RunSupervisor::fail_start(LiveRun& run, std::string reason) {
+  release_cgroup(run);
+  handlers_.on_start_failed(run, std::move(reason));
+  runs_.erase(run.id);
+}
+
+void RunSupervisor::take_exit(LiveRun& run, const runtime::RunExit& exit) {
+  if (run.main == LiveRun::Main::exited) return;  // seen twice: by the event and in a list
+  if (run.main == LiveRun::Main::starting) {      // the answer to the spawn was lost with an older keeper
+    run.main = LiveRun::Main::alive;
+    handlers_.on_started(run);
+  }
+  run.main = LiveRun::Main::exited;
+  run.exit = exit;
+  handlers_.on_exited(run);
+}
+
+void RunSupervisor::stop(LiveRun& run, std::chrono::seconds grace, std::string reason) {
+  if (run.stop_reason.empty()) run.stop_reason = std::move(reason);
+  if (run.stop_asked) return;
+  if (run.main == LiveRun::Main::starting) {
+    run.stop_when_started = grace;
+    return;
+  }
+  run.stop_asked = true;
+  signal_all(run, SIGTERM);
+  arm_grace(run, grace);
+}
+
+void RunSupervisor::drain(LiveRun& run, std::chrono::seconds grace, core::Leftovers leftovers) {
+  if (run.draining) return;
+  run.draining = true;
+  if (leftovers == core::Leftovers::leave && !run.stop_asked) {
+    boost::asio::post(context_, [this, id = run.id] {
+      if (LiveRun* left = find(id)) finish(*left);
+    });
+    return;
+  }
+  if (!run.stop_asked && !run.tag.cgroup.empty()) {
+    // The usual case, an app that leaves nothing behind, costs one read.
+    const auto cgroup = cgroups_.open_existing(run.tag.cgroup);
+    const bool populated = cgroup && cgroup->is_populated().value_or(false);
+    if (populated) {
+      run.stop_asked = true;
+      signal_all(run, SIGTERM);
+      arm_grace(run, grace);
+    }
+  } else if (!run.stop_asked) {
+    run.stop_asked = true;
+    scan_processes(run, SIGTERM);
+    arm_grace(run, grace);
+  }
+  boost::asio::post(context_, [this, id = run.id] {
+    if (LiveRun* ending = find(id)) check_gone(*ending);
+  });
+}
+
+void RunSupervisor::signal_all(LiveRun& run, int signal_number) {
+  if (!run.tag.cgroup.empty()) {
+    if (const auto cgroup = cgroups_.open_existing(run.tag.cgroup)) {
+      const bool done = signal_number == SIGKILL ? cgroup->kill_all().has_value()
+                                                 : cgroup->signal_all(signal_number).has_value();
+      if (done) return;
+    }
+  }
+  if (run.main == LiveRun::Main::alive)
+    keeper_.signal(run.id, keeper::SignalScope::group, signal_number, [](Result<void>) {});
+  scan_processes(run, signal_number);
+}
+
+void RunSupervisor::arm_grace(LiveRun& run, std::chrono::seconds grace) {
+  timers_.cancel(run.grace_timer);
+  run.grace_timer = timers_.after(grace, [this, id = run.id] {
+    LiveRun* late = find(id);
+    if (late == nullptr) return;
+    late->grace_timer = 0;
+    late->killed = true;
+    signal_all(*late, SIGKILL);
+    if (late->draining) check_gone(*late);
+  });
+}
+
+void RunSupervisor::check_gone(LiveRun& run) {
+  if (!run.draining) return;
+  if (run.tag.cgroup.empty()) return scan_processes(run, 0);
+  const auto cgroup = cgroups_.open_existing(run.tag.cgroup);
+  if (!cgroup || !cgroup->is_populated().value_or(false)) return finish(run);
+  watch_cgroup(run, *cgroup);
+}
+
+void RunSupervisor::watch_cgroup(LiveRun& run, const platform::Cgroup& cgroup) {
+  auto again = [this, id = run.id] {
+    if (LiveRun* ending = find(id)) check_gone(*ending);
+  };
+  if (cgroup.directory_fd() < 0) {
+    timers_.cancel(run.recheck_timer);
+    run.recheck_timer = timers_.after(kRecheckWait, again);
+    return;
+  }
+  if (!run.emptied) {
+    const int events = ::openat(cgroup.directory_fd(), "cgroup.events", O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (events < 0) {
+      run.recheck_timer = timers_.after(kRecheckWait, again);
+      return;
+    }
+    run.emptied = std::make_unique<boost::asio::posix::stream_descriptor>(context_, events);
+  }
+  // Reading arms the notice of the next change; what changed before the read is seen by it.
+  char text[256];
+  ::lseek(run.emptied->native_handle(), 0, SEEK_SET);
+  const ssize_t got = ::read(run.emptied->native_handle(), text, sizeof text);
+  if (got > 0 && std::string_view(text, static_cast<std::size_t>(got)).find("populated 0") != std::string_view::npos)
+    return finish(run);
+  run.emptied->async_wait(boost::asio::posix::stream_descriptor::wait_error,
+                          [again](const boost::system::error_code& error) {
+                            if (!error) again();
+                          });
+}
+
+// Signals (or, with 0, only looks for) the processes of a run that has no cgroup, off the engine thread.
+void RunSupervisor::scan_processes(LiveRun& run, int signal_number) {
+  if (run.scanning && signal_number == 0) return;
+  run.scanning = true;
+  if (!scanner_) scanner_ = std::make_unique<boost::asio::thread_pool>(1);
+  boost::asio::post(*scanner_, [this, id = run.id, pid = run.pid, signal_number] {
+    std::size_t left = 0;
+    for (const pid_t member : processes_of_run(id, pid)) {
+      ++left;
+      if (signal_number == 0) continue;
+      if (const auto handle = platform::pidfd_open(member))
+        [[maybe_unused]] const auto sent = platform::pidfd_send_signal(handle->get(), signal_number);
+    }
+    boost::asio::post(context_, [this, id, left] {
+      LiveRun* scanned = find(id);
+      if (scanned == nullptr) return;
+      scanned->scanning = false;
+      if (!scanned->draining) return;
+      if (left == 0) return finish(*scanned);
+      timers_.cancel(scanned->recheck_timer);
+      scanned->recheck_timer = timers_.after(kRecheckWait, [this, id] {
+        if (LiveRun* again = find(id)) check_gone(*again);
+      });
+    });
+  });
+}
+
+void RunSupervisor::finish(LiveRun& run) {
+  timers_.cancel(run.grace_timer);
+  timers_.cancel(run.recheck_timer);
+  run.emptied.reset();
+  release_cgroup(run);
+  const runtime::RunId id = run.id;
+  handlers_.on_gone(run);
+  runs_.erase(id);
+}
+
+void RunSupervisor::release_cgroup(LiveRun& run) {
+  if (run.tag.cgroup.empty()) return;
+  if (auto released = pool_.give_back(run.tag.cgroup); !released && released.error().kind != ErrorKind::conflict)
+    spdlog::warn("cgroup of a finished run of {}: {}", run.tag.app, released.error().message);
+}
+
+void RunSupervisor::remove_stray_cgroups() {
+  if (!cgroups_.is_available()) return;
+  std::unordered_set<std::string> used;
+  for (const auto& [id, run] : runs_) used.insert(run->tag.cgroup);
+  const auto names = cgroups_.names();
+  if (!names) return;
+  for (const auto& name : *names) {
+    // One that is still populated belongs to processes that an app was allowed to leave behind.
+    if (!used.contains(name)) [[maybe_unused]] const auto removed = cgroups_.remove(name);
+  }
+}
+
+void RunSupervisor::keeper_lost() {
+  spdlog::warn("the keeper went away, taking over with a new one");
+  for (auto& [id, run] : runs_) run->in_doubt = run->main != LiveRun::Main::exited;
+  handlers_.on_keeper_lost();
+  reconnect_wait_ = 0ms;
+  reconnect();
+}
+
+void RunSupervisor::reconnect() {
+  open([this](Result<std::vector<runtime::KnownRun>> known) {
+    if (known) {
+      reconnect_wait_ = 0ms;
+      reconcile(*known);
+      handlers_.on_keeper_back();
+      return;
+    }
+    spdlog::error("keeper: {}", known.error().message);
+    if (keeper_.connected()) return;  // lost again while listing: keeper_lost() is on its way
+    reconnect_wait_ = std::min<std::chrono::milliseconds>(kMaxReconnectWait, reconnect_wait_ * 2 + 50ms);
+    timers_.after(reconnect_wait_, [this] { reconnect(); });
+  });
+}
+
+void RunSupervisor::reconcile(const std::vector<runtime::KnownRun>& known) {
+  std::unordered_set<runtime::RunId, runtime::RunIdHash> listed;
+  for (const auto& entry : known) {
+    listed.insert(entry.id);
+    LiveRun* run = find(entry.id);
+    if (run == nullptr) {
+      if (entry.exit) forget(entry.id);  // its end was stored, the keeper just did not hear so
+      continue;
+    }
+    if (run->main == LiveRun::Main::starting)
+      spawned(entry.id, runtime::SpawnedRun{entry.pid, entry.start_ticks, entry.started});
+    if (entry.exit) take_exit(*run, *entry.exit);
+  }
+  std::vector<runtime::RunId> missing;
+  for (const auto& [id, run] : runs_) {
+    if (run->in_doubt && !listed.contains(id)) missing.push_back(id);
+    run->in_doubt = false;
+  }
+  for (const auto& id : missing) {
+    LiveRun* run = find(id);
+    if (run == nullptr || run->main == LiveRun::Main::exited) continue;
+    if (run->main == LiveRun::Main::starting) {
+      fail_start(*run, "the keeper was replaced during the start");
+    } else {
+      runtime::RunExit unknown;
+      unknown.known = false;
+      unknown.ended = platform::wall_now();
+      take_exit(*run, unknown);
+    }
+  }
+}
+
+}  // namespace appmesh::engine

@@ -1,0 +1,123 @@
+// Runs as the engine sees them: start one, stop all of its processes, know when it is gone. It owns the keeper's
+// connection, the cgroups and the table of live runs; apps are known here by name and generation only. Used only on the
+// engine thread; every report comes through Handlers, never from inside a call.
+//
+//   start ─► starting ─► alive ─► exited (main process) ─► gone (no process left)
+//                │                    stop: TERM to all, KILL to all after the grace
+//                └─ start failed
+#pragma once
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/thread_pool.hpp>
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+
+#include "core/lifecycle.h"
+#include "engine/timers.h"
+#include "platform/cgroup.h"
+#include "runtime/keeper_client.h"
+#include "runtime/launch.h"
+#include "runtime/run_tag.h"
+
+namespace appmesh::engine {
+
+struct LiveRun {
+  enum class Main : std::uint8_t { starting, alive, exited };
+
+  runtime::RunId id;
+  runtime::RunTag tag;
+  std::uint64_t app_generation = 0;  // 0: of no app (it was deleted, or never known)
+  std::int32_t pid = 0;
+  std::uint64_t start_ticks = 0;
+  core::WallTime started{};
+  Main main = Main::starting;
+  std::string stop_reason;  // for the history
+  std::optional<runtime::RunExit> exit;
+
+  bool stop_asked = false;
+  bool killed = false;
+  bool draining = false;
+  bool scanning = false;  // a look at /proc is under way
+  bool in_doubt = false;  // the keeper was lost while it was starting or alive; the next list tells
+  std::optional<std::chrono::seconds> stop_when_started;
+  TimerId grace_timer = 0;
+  TimerId recheck_timer = 0;
+  std::unique_ptr<boost::asio::posix::stream_descriptor> emptied;  // cgroup.events of a run that is ending
+};
+
+class RunSupervisor {
+ public:
+  struct Handlers {
+    std::function<void(LiveRun&)> on_started;
+    std::function<void(LiveRun&, std::string reason)> on_start_failed;  // the run is forgotten after it
+    std::function<void(LiveRun&)> on_exited;                            // exit is set
+    std::function<void(LiveRun&)> on_gone;                              // the run is forgotten after it
+    std::function<void()> on_keeper_lost;
+    std::function<void()> on_keeper_back;
+  };
+
+  struct Options {
+    std::filesystem::path home;
+    std::filesystem::path keeper_program;
+    std::string cgroup_parent;
+  };
+
+  RunSupervisor(boost::asio::io_context& context, Timers& timers, const runtime::OutputFiles& outputs, Options options,
+                Handlers handlers);
+  ~RunSupervisor();
+
+  // Connects and lists; `done` gets the runs the keeper knows, oldest first. Called once, before anything else.
+  void open(runtime::KeeperClient::ListAnswer done);
+  // Takes a run found by open(): alive or exited. The handlers do not hear of it again but for its exit and its end.
+  LiveRun& adopt_known(const runtime::KnownRun& run, const runtime::RunTag& tag, std::uint64_t app_generation);
+
+  LiveRun& start(const core::AppDefinition& definition, std::uint64_t app_generation, core::RunNumber number,
+                 const runtime::LaunchOptions& options);
+  void stop(LiveRun& run, std::chrono::seconds grace, std::string reason);
+  // After the main process has gone: on_gone when nothing of the run is left (or at once when leftovers may live).
+  void drain(LiveRun& run, std::chrono::seconds grace, core::Leftovers leftovers);
+  // The keeper may drop its record: the exit is stored.
+  void forget(const runtime::RunId& id) { keeper_.forget(id); }
+
+  [[nodiscard]] LiveRun* find(const runtime::RunId& id);
+  // Removes cgroups that belong to no live run (after a crash).
+  void remove_stray_cgroups();
+  [[nodiscard]] std::int32_t keeper_pid() const { return keeper_.keeper_pid(); }
+  [[nodiscard]] const platform::CgroupTree& cgroups() const { return cgroups_; }
+
+ private:
+  void spawned(const runtime::RunId& id, std::expected<runtime::SpawnedRun, runtime::SpawnFailure> result);
+  void fail_start(LiveRun& run, std::string reason);
+  void take_exit(LiveRun& run, const runtime::RunExit& exit);
+  void keeper_lost();
+  void reconnect();
+  void reconcile(const std::vector<runtime::KnownRun>& known);
+  void signal_all(LiveRun& run, int signal_number);
+  void arm_grace(LiveRun& run, std::chrono::seconds grace);
+  void check_gone(LiveRun& run);
+  void watch_cgroup(LiveRun& run, const platform::Cgroup& cgroup);
+  void scan_processes(LiveRun& run, int signal_number);
+  void finish(LiveRun& run);
+  void release_cgroup(LiveRun& run);
+
+  boost::asio::io_context& context_;
+  Timers& timers_;
+  const runtime::OutputFiles& outputs_;
+  Options options_;
+  Handlers handlers_;
+  platform::CgroupTree cgroups_;
+  platform::CgroupPool pool_;
+  runtime::KeeperClient keeper_;
+  std::unordered_map<runtime::RunId, std::unique_ptr<LiveRun>, runtime::RunIdHash> runs_;
+  std::chrono::milliseconds reconnect_wait_{0};
+  std::unique_ptr<boost::asio::thread_pool> scanner_;  // made when a host without cgroups needs one
+};
+
+}  // namespace appmesh::engine

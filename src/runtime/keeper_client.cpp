@@ -1,0 +1,381 @@
+#include "runtime/keeper_client.h"
+
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <span>
+#include <utility>
+
+#include <boost/asio/post.hpp>
+#include <fmt/format.h>
+
+#include "runtime/keeper_connect.h"
+
+namespace appmesh::runtime {
+
+namespace {
+
+constexpr std::size_t kMaxOutgoing = 70'000;  // requests waiting for the keeper to read; more than runs it can hold
+
+core::WallTime wall_time(std::int64_t microseconds) { return core::WallTime(std::chrono::microseconds(microseconds)); }
+
+RunExit to_exit(const keeper::Exit& exit, std::uint32_t flags) {
+  RunExit result;
+  result.ended = wall_time(exit.exited_us);
+  result.known = (flags & keeper::kExitUnknown) == 0;
+  if (!result.known) return result;
+  result.return_code = WIFSIGNALED(exit.wait_status) ? -WTERMSIG(exit.wait_status) : WEXITSTATUS(exit.wait_status);
+  result.max_rss_bytes = exit.max_rss_kb * 1024;
+  result.cpu = std::chrono::microseconds(exit.user_us + exit.system_us);
+  return result;
+}
+
+// Appends values and strings to one datagram; the header's size is set at the end.
+class MessageWriter {
+ public:
+  template <typename T>
+  void value(const T& item) {
+    bytes({reinterpret_cast<const std::byte*>(&item), sizeof item});
+  }
+  void bytes(std::span<const std::byte> data) { buffer_.insert(buffer_.end(), data.begin(), data.end()); }
+  void text(std::string_view text) { bytes(std::as_bytes(std::span(text))); }
+  void terminated(std::string_view item) {
+    text(item);
+    buffer_.push_back(std::byte{0});
+  }
+  [[nodiscard]] std::vector<std::byte> finish() && {
+    const auto size = static_cast<std::uint32_t>(buffer_.size());
+    std::memcpy(buffer_.data() + offsetof(keeper::Header, size), &size, sizeof size);
+    return std::move(buffer_);
+  }
+
+ private:
+  std::vector<std::byte> buffer_;
+};
+
+keeper::Header header(keeper::MessageType type, std::uint64_t request_id) { return {type, 0, 0, request_id}; }
+
+template <typename T>
+bool read_as(const std::byte* data, std::size_t size, T& out) {
+  if (size < sizeof out) return false;
+  std::memcpy(&out, data, sizeof out);
+  return true;
+}
+
+std::uint32_t packed_bytes(const std::vector<std::string>& items) {
+  std::size_t total = 0;
+  for (const auto& item : items) total += item.size() + 1;
+  return static_cast<std::uint32_t>(total);
+}
+
+}  // namespace
+
+KeeperClient::KeeperClient(boost::asio::io_context& context, std::filesystem::path home,
+                           std::filesystem::path keeper_program, Handlers handlers)
+    : context_(context),
+      home_(std::move(home)),
+      keeper_program_(std::move(keeper_program)),
+      handlers_(std::move(handlers)),
+      buffer_(keeper::kMaxMessageBytes) {}
+
+KeeperClient::~KeeperClient() {
+  if (connector_.joinable()) connector_.join();
+}
+
+void KeeperClient::connect(Answer done) {
+  if (connector_.joinable()) connector_.join();
+  connector_ = std::thread([this, done = std::move(done)]() mutable {
+    auto connection = connect_keeper(home_, keeper_program_);
+    boost::asio::post(context_, [this, done = std::move(done), connection = std::move(connection)]() mutable {
+      if (!connection) return done(std::unexpected(connection.error()));
+      take_connection(std::move(connection->socket), connection->hello);
+      done({});
+    });
+  });
+}
+
+void KeeperClient::take_connection(platform::UniqueFd socket, const keeper::HelloReply& hello) {
+  keeper_pid_ = hello.pid;
+  ++connection_;
+  descriptor_.emplace(context_, socket.release());
+  wait_readable();
+}
+
+std::uint64_t KeeperClient::remember(Pending pending) {
+  const std::uint64_t id = ++next_request_;
+  pending_.emplace(id, std::move(pending));
+  return id;
+}
+
+template <typename T>
+std::optional<T> KeeperClient::take_pending(std::uint64_t request_id) {
+  const auto found = pending_.find(request_id);
+  if (found == pending_.end()) return std::nullopt;
+  T* typed = std::get_if<T>(&found->second);
+  if (typed == nullptr) return std::nullopt;
+  std::optional<T> result(std::move(*typed));
+  pending_.erase(found);
+  return result;
+}
+
+void KeeperClient::spawn(const SpawnRequest& request, SpawnAnswer done) {
+  auto refuse = [&](int error, std::string message) {
+    done(std::unexpected(SpawnFailure{keeper::SpawnStep::none, error, std::move(message)}));
+  };
+  if (!connected()) return refuse(ENOTCONN, "the keeper is not reachable");
+  if (request.arguments.empty() || request.arguments.size() > keeper::kMaxArguments)
+    return refuse(E2BIG, "command: too many arguments");
+  if (request.environment.size() > keeper::kMaxEnvironment) return refuse(E2BIG, "env: too many variables");
+  if (request.tag.size() > keeper::kMaxTagBytes) return refuse(E2BIG, "tag too long");
+
+  keeper::Spawn spawn{};
+  spawn.run_id = request.id.raw;
+  std::vector<int> descriptors;
+  if (request.stdin_fd >= 0) {
+    spawn.flags |= keeper::kFlagStdin;
+    descriptors.push_back(request.stdin_fd);
+  }
+  if (request.output_fd >= 0) {
+    spawn.flags |= keeper::kFlagStdout;
+    descriptors.push_back(request.output_fd);
+  }
+  if (request.cgroup_fd >= 0) {
+    spawn.flags |= keeper::kFlagCgroup;
+    descriptors.push_back(request.cgroup_fd);
+  }
+  descriptors.insert(descriptors.end(), request.cgroup_tasks_fds.begin(), request.cgroup_tasks_fds.end());
+  if (request.user) {
+    spawn.flags |= keeper::kFlagSwitchUser;
+    spawn.uid = request.user->uid;
+    spawn.gid = request.user->gid;
+    spawn.group_count =
+        static_cast<std::uint16_t>(std::min<std::size_t>(request.user->groups.size(), keeper::kMaxGroups));
+  }
+  if (request.no_new_privileges) spawn.flags |= keeper::kFlagNoNewPrivileges;
+  spawn.tag_bytes = static_cast<std::uint16_t>(request.tag.size());
+  spawn.cgroup_tasks_count = static_cast<std::uint16_t>(request.cgroup_tasks_fds.size());
+  spawn.cwd_bytes =
+      request.working_directory.empty() ? 0 : static_cast<std::uint32_t>(request.working_directory.size() + 1);
+  spawn.argument_count = static_cast<std::uint32_t>(request.arguments.size());
+  spawn.arguments_bytes = packed_bytes(request.arguments);
+  spawn.environment_count = static_cast<std::uint32_t>(request.environment.size());
+  spawn.environment_bytes = packed_bytes(request.environment);
+  const std::size_t total = sizeof spawn + spawn.group_count * sizeof(std::uint32_t) + spawn.tag_bytes + spawn.cwd_bytes +
+                            spawn.arguments_bytes + spawn.environment_bytes;
+  if (total > keeper::kMaxMessageBytes)
+    return refuse(E2BIG, fmt::format("command and env together are {} bytes, more than {}", total, keeper::kMaxMessageBytes));
+
+  const std::uint64_t id = remember(std::move(done));
+  spawn.header = header(keeper::MessageType::spawn, id);
+  MessageWriter writer;
+  writer.value(spawn);
+  if (request.user)
+    writer.bytes(std::as_bytes(std::span(request.user->groups)).first(spawn.group_count * sizeof(std::uint32_t)));
+  writer.text(request.tag);
+  if (spawn.cwd_bytes > 0) writer.terminated(request.working_directory);
+  for (const auto& argument : request.arguments) writer.terminated(argument);
+  for (const auto& variable : request.environment) writer.terminated(variable);
+  send(std::move(writer).finish(), descriptors);
+}
+
+void KeeperClient::signal(const RunId& id, keeper::SignalScope scope, int signal_number, Answer done) {
+  if (!connected()) return done(fail(ErrorKind::unavailable, "the keeper is not reachable"));
+  keeper::Signal message{};
+  message.header = header(keeper::MessageType::signal, remember(std::move(done)));
+  message.run_id = id.raw;
+  message.scope = scope;
+  message.signal = signal_number;
+  MessageWriter writer;
+  writer.value(message);
+  send(std::move(writer).finish(), {});
+}
+
+void KeeperClient::adopt(const RunId& id, std::string_view tag, std::int32_t pid, std::uint64_t start_ticks, Answer done) {
+  if (!connected()) return done(fail(ErrorKind::unavailable, "the keeper is not reachable"));
+  keeper::Adopt message{};
+  message.header = header(keeper::MessageType::adopt, remember(std::move(done)));
+  message.run_id = id.raw;
+  message.pid = pid;
+  message.start_ticks = start_ticks;
+  message.tag_bytes = static_cast<std::uint16_t>(tag.size());
+  MessageWriter writer;
+  writer.value(message);
+  writer.text(tag);
+  send(std::move(writer).finish(), {});
+}
+
+void KeeperClient::forget(const RunId& id) {
+  if (!connected()) return;  // the next List shows the run again and it is forgotten then
+  keeper::Forget message{};
+  message.header = header(keeper::MessageType::forget, remember(Answer([](Result<void>) {})));
+  message.run_id = id.raw;
+  MessageWriter writer;
+  writer.value(message);
+  send(std::move(writer).finish(), {});
+}
+
+void KeeperClient::list(ListAnswer done) {
+  if (!connected()) return done(fail(ErrorKind::unavailable, "the keeper is not reachable"));
+  listed_.clear();
+  keeper::Request message{};
+  message.header = header(keeper::MessageType::list, remember(std::move(done)));
+  MessageWriter writer;
+  writer.value(message);
+  send(std::move(writer).finish(), {});
+}
+
+bool KeeperClient::try_send(const std::vector<std::byte>& bytes, const std::vector<int>& descriptors) {
+  iovec part{const_cast<std::byte*>(bytes.data()), bytes.size()};
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  alignas(cmsghdr) std::array<std::byte, CMSG_SPACE(sizeof(int) * keeper::kMaxDescriptors)> control{};
+  if (!descriptors.empty()) {
+    message.msg_control = control.data();
+    message.msg_controllen = CMSG_SPACE(sizeof(int) * descriptors.size());
+    cmsghdr* rights = CMSG_FIRSTHDR(&message);
+    rights->cmsg_level = SOL_SOCKET;
+    rights->cmsg_type = SCM_RIGHTS;
+    rights->cmsg_len = CMSG_LEN(sizeof(int) * descriptors.size());
+    std::memcpy(CMSG_DATA(rights), descriptors.data(), sizeof(int) * descriptors.size());
+  }
+  while (true) {
+    if (::sendmsg(descriptor_->native_handle(), &message, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0) return true;
+    if (errno == EINTR) continue;
+    // Anything but a full socket is seen, and handled, by the reader as the end of the connection.
+    return errno != EAGAIN && errno != EWOULDBLOCK && errno != ENOBUFS && errno != ETOOMANYREFS;
+  }
+}
+
+void KeeperClient::send(std::vector<std::byte> bytes, const std::vector<int>& descriptors) {
+  if (outgoing_.empty() && try_send(bytes, descriptors)) return;
+  if (outgoing_.size() >= kMaxOutgoing) return lose();
+  Outgoing waiting{std::move(bytes), {}};
+  for (const int fd : descriptors) waiting.descriptors.emplace_back(::fcntl(fd, F_DUPFD_CLOEXEC, 3));
+  outgoing_.push_back(std::move(waiting));
+  wait_writable();
+}
+
+void KeeperClient::wait_writable() {
+  if (waiting_writable_) return;
+  waiting_writable_ = true;
+  descriptor_->async_wait(boost::asio::posix::stream_descriptor::wait_write,
+                          [this, connection = connection_](const boost::system::error_code& error) {
+                            if (error || connection != connection_) return;
+                            waiting_writable_ = false;
+                            while (!outgoing_.empty()) {
+                              std::vector<int> descriptors;
+                              for (const auto& fd : outgoing_.front().descriptors) descriptors.push_back(fd.get());
+                              if (!try_send(outgoing_.front().bytes, descriptors)) return wait_writable();
+                              outgoing_.pop_front();
+                            }
+                          });
+}
+
+void KeeperClient::wait_readable() {
+  descriptor_->async_wait(boost::asio::posix::stream_descriptor::wait_read,
+                          [this, connection = connection_](const boost::system::error_code& error) {
+                            if (error || connection != connection_) return;
+                            read_all();
+                          });
+}
+
+void KeeperClient::read_all() {
+  const std::uint64_t connection = connection_;
+  while (true) {
+    const ssize_t got = ::recv(descriptor_->native_handle(), buffer_.data(), buffer_.size(), MSG_DONTWAIT);
+    if (got > 0) {
+      handle(buffer_.data(), static_cast<std::size_t>(got));
+      if (connection != connection_ || !descriptor_) return;  // an answer led to a new connection
+      continue;
+    }
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return wait_readable();
+    return lose();
+  }
+}
+
+void KeeperClient::handle(const std::byte* data, std::size_t size) {
+  keeper::Header head{};
+  if (!read_as(data, size, head) || head.size != size) return;
+  switch (head.type) {
+    case keeper::MessageType::exited: {
+      keeper::Exited message{};
+      if (read_as(data, size, message)) handlers_.on_exited(RunId{message.run_id}, to_exit(message.exit, message.flags));
+      return;
+    }
+    case keeper::MessageType::spawned: {
+      keeper::Started message{};
+      if (!read_as(data, size, message)) return;
+      if (auto done = take_pending<SpawnAnswer>(head.request_id))
+        (*done)(SpawnedRun{message.pid, message.start_ticks, wall_time(message.started_us)});
+      return;
+    }
+    case keeper::MessageType::spawn_failed: {
+      keeper::SpawnFailed message{};
+      if (!read_as(data, size, message)) return;
+      if (auto done = take_pending<SpawnAnswer>(head.request_id))
+        (*done)(std::unexpected(SpawnFailure{message.step, message.error,
+                                             fmt::format("{}: {}", to_string(message.step), ::strerror(message.error))}));
+      return;
+    }
+    case keeper::MessageType::run: {
+      keeper::Run message{};
+      if (!read_as(data, size, message) || size < sizeof message + message.tag_bytes) return;
+      KnownRun run;
+      run.id = RunId{message.run_id};
+      run.tag.assign(reinterpret_cast<const char*>(data) + sizeof message, message.tag_bytes);
+      run.pid = message.pid;
+      run.sequence = message.sequence;
+      run.start_ticks = message.start_ticks;
+      run.started = wall_time(message.started_us);
+      run.adopted = (message.flags & keeper::kRunAdopted) != 0;
+      if (message.state == keeper::RunState::exited) run.exit = to_exit(message.exit, message.flags);
+      listed_.push_back(std::move(run));
+      return;
+    }
+    case keeper::MessageType::list_end:
+      if (auto done = take_pending<ListAnswer>(head.request_id)) (*done)(std::exchange(listed_, {}));
+      return;
+    case keeper::MessageType::done:
+    case keeper::MessageType::adopted:
+      if (auto done = take_pending<Answer>(head.request_id)) (*done)({});
+      return;
+    case keeper::MessageType::error: {
+      keeper::Error message{};
+      if (!read_as(data, size, message)) return;
+      const std::string text(message.message, ::strnlen(message.message, sizeof message.message));
+      if (auto answer = take_pending<Answer>(head.request_id)) return (*answer)(fail(ErrorKind::internal, text));
+      if (auto spawned = take_pending<SpawnAnswer>(head.request_id))
+        return (*spawned)(std::unexpected(SpawnFailure{keeper::SpawnStep::none, message.error, text}));
+      if (auto list = take_pending<ListAnswer>(head.request_id)) return (*list)(fail(ErrorKind::internal, text));
+      return;
+    }
+    default:
+      return;  // a newer keeper may say more than we know
+  }
+}
+
+void KeeperClient::lose() {
+  if (!descriptor_) return;
+  descriptor_.reset();
+  ++connection_;
+  waiting_writable_ = false;
+  outgoing_.clear();
+  auto pending = std::exchange(pending_, {});
+  for (auto& [id, answer] : pending) {
+    if (auto* spawned = std::get_if<SpawnAnswer>(&answer))
+      (*spawned)(std::unexpected(SpawnFailure{keeper::SpawnStep::none, ECONNRESET, "the keeper went away"}));
+    else if (auto* list = std::get_if<ListAnswer>(&answer))
+      (*list)(fail(ErrorKind::unavailable, "the keeper went away"));
+    else
+      std::get<Answer>(answer)(fail(ErrorKind::unavailable, "the keeper went away"));
+  }
+  handlers_.on_lost();
+}
+
+}  // namespace appmesh::runtime

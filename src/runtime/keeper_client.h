@@ -1,0 +1,144 @@
+// The daemon's end of the keeper's protocol (keeper/protocol.h): one connection, answers matched by request id, exits
+// handed on as they come. Owned by the engine and used only on its thread; nothing here blocks but connect(), which runs
+// on a thread of its own and comes back by itself. When the connection is lost every waiting request is answered with
+// an error and on_lost runs once; the owner decides when to connect again.
+#pragma once
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <cstdint>
+#include <deque>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+#include <unordered_map>
+#include <variant>
+#include <vector>
+
+#include "core/error.h"
+#include "core/time.h"
+#include "keeper/protocol.h"
+#include "platform/unique_fd.h"
+#include "runtime/run_id.h"
+
+namespace appmesh::runtime {
+
+struct SpawnRequest {
+  RunId id;
+  std::string tag;                      // <= keeper::kMaxTagBytes, opaque to the keeper
+  std::vector<std::string> arguments;   // [0] is the program
+  std::vector<std::string> environment; // NAME=value
+  std::string working_directory;
+  int stdin_fd = -1;   // borrowed until spawn() returns; -1: /dev/null
+  int output_fd = -1;  // stdout and stderr; -1: /dev/null
+  int cgroup_fd = -1;  // directory of a v2 cgroup; -1: none
+  std::vector<int> cgroup_tasks_fds;  // `cgroup.procs` of v1 controllers, opened for writing
+  struct User {
+    std::uint32_t uid = 0;
+    std::uint32_t gid = 0;
+    std::vector<std::uint32_t> groups;
+  };
+  std::optional<User> user;  // absent: the keeper's own
+  bool no_new_privileges = false;
+};
+
+struct SpawnFailure {
+  keeper::SpawnStep step = keeper::SpawnStep::none;
+  int error = 0;        // errno
+  std::string message;  // "exec: No such file or directory"
+};
+
+struct SpawnedRun {
+  std::int32_t pid = 0;
+  std::uint64_t start_ticks = 0;
+  core::WallTime started;
+};
+
+// How a run ended, in the wire's terms.
+struct RunExit {
+  int return_code = 0;  // exit status, or minus the signal
+  bool known = true;
+  core::WallTime ended;
+  std::uint64_t max_rss_bytes = 0;
+  std::chrono::microseconds cpu{0};
+};
+
+struct KnownRun {  // one line of the keeper's table
+  RunId id;
+  std::string tag;
+  std::int32_t pid = 0;
+  std::uint64_t sequence = 0;
+  std::uint64_t start_ticks = 0;
+  core::WallTime started;
+  bool adopted = false;
+  std::optional<RunExit> exit;  // absent: it lives
+};
+
+class KeeperClient {
+ public:
+  using SpawnAnswer = std::move_only_function<void(std::expected<SpawnedRun, SpawnFailure>)>;
+  using Answer = std::move_only_function<void(Result<void>)>;
+  using ListAnswer = std::move_only_function<void(Result<std::vector<KnownRun>>)>;
+
+  struct Handlers {
+    std::function<void(const RunId&, const RunExit&)> on_exited;
+    std::function<void()> on_lost;
+  };
+
+  KeeperClient(boost::asio::io_context& context, std::filesystem::path home, std::filesystem::path keeper_program,
+               Handlers handlers);
+  ~KeeperClient();
+  KeeperClient(const KeeperClient&) = delete;
+  KeeperClient& operator=(const KeeperClient&) = delete;
+
+  // Connects to HOME/run/keeper.sock, starting the program with --detach when nobody listens. `done` runs on the engine
+  // thread. Errors: the keeper cannot be started, or speaks another version.
+  void connect(Answer done);
+  [[nodiscard]] bool connected() const { return descriptor_.has_value(); }
+  [[nodiscard]] std::int32_t keeper_pid() const { return keeper_pid_; }
+
+  void spawn(const SpawnRequest& request, SpawnAnswer done);
+  void signal(const RunId& id, keeper::SignalScope scope, int signal_number, Answer done);
+  void adopt(const RunId& id, std::string_view tag, std::int32_t pid, std::uint64_t start_ticks, Answer done);
+  void forget(const RunId& id);
+  void list(ListAnswer done);
+
+ private:
+  using Pending = std::variant<SpawnAnswer, Answer, ListAnswer>;
+  struct Outgoing {
+    std::vector<std::byte> bytes;
+    std::vector<platform::UniqueFd> descriptors;
+  };
+
+  void take_connection(platform::UniqueFd socket, const keeper::HelloReply& hello);
+  void wait_readable();
+  void read_all();
+  void handle(const std::byte* data, std::size_t size);
+  void send(std::vector<std::byte> bytes, const std::vector<int>& descriptors);
+  bool try_send(const std::vector<std::byte>& bytes, const std::vector<int>& descriptors);
+  void wait_writable();
+  void lose();
+  std::uint64_t remember(Pending pending);
+  template <typename T>
+  std::optional<T> take_pending(std::uint64_t request_id);
+
+  boost::asio::io_context& context_;
+  std::filesystem::path home_;
+  std::filesystem::path keeper_program_;
+  Handlers handlers_;
+  std::optional<boost::asio::posix::stream_descriptor> descriptor_;
+  std::thread connector_;
+  std::unordered_map<std::uint64_t, Pending> pending_;
+  std::vector<KnownRun> listed_;
+  std::deque<Outgoing> outgoing_;
+  std::vector<std::byte> buffer_;
+  std::uint64_t next_request_ = 1;
+  std::uint64_t connection_ = 0;  // tells a late wait of an old connection from one of the present
+  std::int32_t keeper_pid_ = 0;
+  bool waiting_writable_ = false;
+};
+
+}  // namespace appmesh::runtime

@@ -1,0 +1,35 @@
+// From a definition to what the keeper is asked to do: argv, environment, directory, stdin, output, cgroup. Section 4.9 of
+// the wire contract. Stateless but for its options; used on the engine thread (it opens files, never waits).
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "core/app_definition.h"
+#include "core/error.h"
+#include "platform/unique_fd.h"
+#include "runtime/keeper_client.h"
+#include "runtime/output_files.h"
+#include "runtime/run_tag.h"
+
+namespace appmesh::runtime {
+
+struct LaunchOptions {
+  std::string default_directory;                  // of apps that name none: HOME/work/tmp
+  std::vector<std::string> inherited_environment; // NAME=value of the daemon that children get, already filtered
+};
+
+struct Launch {
+  SpawnRequest request;
+  platform::UniqueFd input;   // stdin of the child; invalid: /dev/null
+  platform::UniqueFd output;  // stdout and stderr
+};
+
+// `tag.cgroup` is already chosen. Errors name the step: command, stdin, output file.
+[[nodiscard]] Result<Launch> prepare_launch(const core::AppDefinition& definition, const RunId& id, const RunTag& tag,
+                                            const OutputFiles& outputs, const LaunchOptions& options);
+
+// The daemon's own variables that children inherit: all but APPMESH_* when `names` is empty, else the named ones.
+[[nodiscard]] std::vector<std::string> inheritable_environment(const std::vector<std::string>& names);
+
+}  // namespace appmesh::runtime
