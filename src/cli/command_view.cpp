@@ -1,0 +1,102 @@
+#include <ctime>
+
+#include <boost/json/array.hpp>
+
+#include "cli/app_table.h"
+#include "cli/commands.h"
+#include "cli/exit_code.h"
+#include "cli/follow.h"
+#include "cli/format.h"
+#include "cli/terminal.h"
+
+namespace appmesh::cli {
+namespace {
+
+struct ViewOptions {
+  std::string app;
+  std::string format;
+  int index = 0;
+  bool long_lines = false;
+  bool output = false;
+  bool tree = false;
+  bool follow = false;
+  bool json = false;
+};
+
+int print_trees(const std::vector<App>& apps) {
+  std::string out;
+  for (const App& app : apps) {
+    const auto tree = app.text("pstree");
+    if (!tree) continue;
+    if (apps.size() > 1) out += (out.empty() ? "" : "\n") + printable(app.name()) + ":\n";
+    out += *tree;
+    if (!out.ends_with('\n')) out += "\n";
+  }
+  return write_output(out) ? kOk : kFailed;
+}
+
+int print_apps(const std::vector<App>& apps, const ViewOptions& options) {
+  std::string format = options.json ? "json" : options.format;
+  if (format.empty() && options.long_lines) format = "wide";
+  std::string out;
+  if (format == "json" || format == "yaml") {
+    boost::json::value value;
+    if (options.app.empty()) {
+      boost::json::array list;
+      for (const App& app : apps) list.emplace_back(app.json());
+      value = std::move(list);
+    } else {
+      value = apps.front().json();
+    }
+    out = format == "json" ? pretty_json(value) + "\n" : to_yaml(value);
+  } else if (format == "name") {
+    for (const App& app : apps) out += printable(app.name()) + "\n";
+  } else {
+    const bool wide = format == "wide";
+    out = app_table(apps, std::time(nullptr), wide).render(wide ? std::nullopt : output_width(), output_colour());
+  }
+  return write_output(out) ? kOk : kFailed;
+}
+
+int view(Context& context, const ViewOptions& options) {
+  const bool wants_output = options.output || options.follow;
+  if (wants_output && options.app.empty()) throw CliError(kUsage, "-o and -f need -a NAME");
+  Client& client = context.client();
+  if (options.follow) {
+    if (options.index != 0) throw CliError(kUsage, "-f follows the current run; it cannot be combined with -i");
+    const Interrupt interrupt;
+    return follow_app(client, options.app, interrupt);
+  }
+  if (options.output) return print_output(client, options.app, options.index);
+  std::vector<App> apps;
+  if (options.app.empty()) {
+    apps = client.list_apps();
+  } else {
+    apps.push_back(client.get_app(options.app));
+  }
+  return options.tree ? print_trees(apps) : print_apps(apps, options);
+}
+
+}  // namespace
+
+void add_view_command(CLI::App& root, Context& context) {
+  add_command<ViewOptions>(
+      root, context, "view", "List apps, or show one app, its output or its processes",
+      [](CLI::App& verb, ViewOptions& options) {
+        verb.alias("ls")->alias("list");
+        verb.add_option("-a,--app", options.app, "only this app");
+        verb.add_flag("-l,--long", options.long_lines, "cut nothing; add next start and last error");
+        verb.add_flag("-o,--show-output", options.output, "print what the app has written (with -a)");
+        verb.add_flag("-f,--follow", options.follow,
+                      "print what the app writes, run after run, until Ctrl-C (with -a)");
+        verb.add_option("-i,--log-index", options.index, "output of an older run: 1 = the one before, 2, …")
+            ->check(CLI::NonNegativeNumber);
+        verb.add_flag("-P,--pstree", options.tree, "print the tree of processes");
+        verb.add_flag("-j,--json", options.json, "as --format json");
+        verb.add_option("--format", options.format, "json, yaml, wide or name")
+            ->check(CLI::IsMember({"json", "yaml", "wide", "name"}));
+      },
+      view);
+}
+
+}  // namespace appmesh::cli

@@ -1,0 +1,33 @@
+// How appc writes values for people: JSON, YAML, sizes, durations, local times; and how it reads the times they type.
+// Pure functions but for the local time zone; main thread only (tzset).
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include <boost/json/value.hpp>
+
+namespace appmesh::cli {
+
+std::string pretty_json(const boost::json::value& value);
+std::string to_yaml(const boost::json::value& value);
+
+std::string human_bytes(std::int64_t bytes);       // 356Ki, 1.2Mi, 12Gi
+std::string human_duration(std::int64_t seconds);  // 5s, 3m12s, 4h5m, 2d3h
+std::string local_time(std::int64_t epoch);        // 2025-01-31T08:00:00+01:00
+
+// Epoch seconds of an ISO date, date and time (T or blank between), with an offset or in local time; also plain epoch
+// seconds. Nothing when it is none of these.
+std::optional<std::int64_t> parse_time(std::string_view text);
+// "HH:MM[:SS]" local time of day, as seconds of the UTC day.
+std::optional<std::int64_t> parse_time_of_day(std::string_view text);
+
+// The text without what could move the cursor or end the line: control characters become '?', line breaks a blank.
+std::string printable(std::string_view text);
+
+// A word as a POSIX shell reads it back unchanged.
+std::string shell_quote(std::string_view word);
+
+}  // namespace appmesh::cli
