@@ -85,6 +85,7 @@ void Decider::recover_without_run(RunNumber newest_run, RecoveredRun what) {
       return;
     case Phase::starting:
       if (!was_started) {
+        rest();
         s_.current_run = 0;
         s_.stop_reason = StopReason::none;
         s_.restart_after_stop = false;

@@ -1,0 +1,80 @@
+#include "core/schedule.h"
+
+#include <gtest/gtest.h>
+
+namespace appmesh::core {
+namespace {
+
+using std::chrono::seconds;
+
+constexpr std::int64_t kDay = 86400;
+WallTime at(std::int64_t second) {
+  return WallTime(seconds(second));
+}
+
+AppDefinition every(int interval) {
+  return {.start_interval = DurationText{std::to_string(interval), seconds(interval)}, .register_time = 99};
+}
+
+TEST(ScheduleTest, AContinuousAppIsDueInsideItsRange) {
+  const AppDefinition d{.start_time = 100, .end_time = 200};
+  EXPECT_EQ(next_due(d, at(50), {}), at(100));
+  EXPECT_EQ(next_due(d, at(150), {}), at(150));
+  EXPECT_EQ(next_due(d, at(200), {}), std::nullopt);
+  EXPECT_EQ(next_due({}, at(7), {}), at(7));
+}
+
+TEST(ScheduleTest, AnIntervalIsAGridFromStartTime) {
+  AppDefinition d = every(60);
+  d.start_time = 1000;
+  EXPECT_EQ(next_due(d, at(0), {}), at(1000));
+  EXPECT_EQ(next_due(d, at(1000), {}), at(1060));
+  EXPECT_EQ(next_due(d, at(1059), {}), at(1060));
+  d.end_time = 1060;
+  EXPECT_EQ(next_due(d, at(1000), {}), std::nullopt);
+}
+
+TEST(ScheduleTest, WithoutStartTimeTheGridStartsASecondAfterRegistration) {
+  EXPECT_EQ(next_due(every(60), at(99), {}), at(100));
+  EXPECT_EQ(next_due(every(60), at(100), {}), at(160));
+}
+
+TEST(ScheduleTest, CronIsReadInItsZone) {
+  AppDefinition d{.start_interval = DurationText{.text = "0 8 * * *"}, .cron = true};
+  EXPECT_EQ(next_due(d, at(0), {}), at(8 * 3600));
+  EXPECT_EQ(next_due(d, at(0), {seconds(8 * 3600)}), at(kDay));
+  d.start_time = 10 * kDay + 8 * 3600;
+  EXPECT_EQ(next_due(d, at(0), {}), at(d.start_time));
+}
+
+TEST(ScheduleTest, DailyWindowsOpenAndClose) {
+  AppDefinition d{.daily_limitation = DailyLimitation{3600, 7200}};
+  EXPECT_EQ(next_opening(d, at(0)), at(3600));
+  EXPECT_EQ(next_opening(d, at(3600)), at(3600));
+  EXPECT_EQ(next_opening(d, at(7200)), at(kDay + 3600));
+  EXPECT_EQ(window_close(d, at(4000)), at(7200));
+  EXPECT_EQ(window_close(d, at(7200)), at(7200));
+  d.daily_limitation = DailyLimitation{79200, 3600};
+  EXPECT_EQ(next_opening(d, at(3599)), at(3599));
+  EXPECT_EQ(next_opening(d, at(3600)), at(79200));
+  EXPECT_EQ(window_close(d, at(80000)), at(kDay + 3600));
+  d.daily_limitation = DailyLimitation{5, 5};
+  EXPECT_EQ(next_opening(d, at(7)), at(7));
+  EXPECT_EQ(window_close(d, at(7)), std::nullopt);
+}
+
+TEST(ScheduleTest, AnOccurrenceOutsideTheDailyWindowMovesToItsOpening) {
+  AppDefinition d = every(1800);
+  d.start_time = 1800;
+  d.daily_limitation = DailyLimitation{3 * 3600 + 60, 4 * 3600};
+  EXPECT_EQ(next_due(d, at(0), {}), at(3 * 3600 + 60));
+  EXPECT_EQ(next_due(d, at(3 * 3600 + 60), {}), at(3 * 3600 + 1800));
+}
+
+TEST(ScheduleTest, MissedOccurrencesAreCounted) {
+  EXPECT_EQ(occurrences_between(every(60), at(100), at(399), {}), 4U);
+  EXPECT_EQ(occurrences_between(every(1), at(100), at(100'000), {}), 1000U);
+}
+
+}  // namespace
+}  // namespace appmesh::core
