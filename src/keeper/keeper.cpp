@@ -39,9 +39,9 @@ int Keeper::open(const KeeperOptions& options, const char*& step) {
   sigset_t every, awaited;
   ::sigfillset(&every);
   ::sigprocmask(SIG_SETMASK, &every, nullptr);
-  struct sigaction by_default{};
-  by_default.sa_handler = SIG_DFL;
-  for (int signal = 1; signal < NSIG; ++signal) ::sigaction(signal, &by_default, nullptr);
+  // The raw call with a zeroed kernel_sigaction (SIG_DFL), because libc keeps signals 32 and 33 to itself.
+  const unsigned long by_default[8] = {};
+  for (int signal = 1; signal < NSIG; ++signal) ::syscall(SYS_rt_sigaction, signal, by_default, nullptr, NSIG / 8);
   ::sigemptyset(&awaited);
   ::sigaddset(&awaited, SIGCHLD);
   ::sigaddset(&awaited, SIGTERM);

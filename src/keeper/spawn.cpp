@@ -71,6 +71,9 @@ const char* Spawner::parse(const std::byte* message, std::size_t size, const int
   if (request.argument_count < (program_first ? 2U : 1U)) return "argument_count: no program";
   if ((request.flags & kFlagControllingTty) != 0 && (request.flags & kFlagStdin) == 0)
     return "flags: terminal without stdin";
+  // setresuid(2) takes -1 for "leave it as it is", which would be root.
+  if ((request.flags & kFlagSwitchUser) != 0 && request.uid == UINT32_MAX) return "uid: -1 is nobody's";
+  if ((request.flags & kFlagSwitchUser) != 0 && request.gid == UINT32_MAX) return "gid: -1 is nobody's";
   error = E2BIG;
   if (request.group_count > kMaxGroups) return "group_count: too many";
   if (request.rlimit_count > kMaxRlimits) return "rlimit_count: too many";

@@ -33,11 +33,16 @@ int lock(int file) {
   struct sigaction interrupt{}, before{};
   interrupt.sa_handler = [](int) {};  // without SA_RESTART: flock() returns
   ::sigaction(SIGALRM, &interrupt, &before);
+  sigset_t alarm, blocked;
+  ::sigemptyset(&alarm);
+  ::sigaddset(&alarm, SIGALRM);
+  ::sigprocmask(SIG_UNBLOCK, &alarm, &blocked);
   const itimerval moment{.it_interval = {0, 100'000}, .it_value = {0, 300'000}};
   ::setitimer(ITIMER_REAL, &moment, nullptr);
   const int error = ::flock(file, LOCK_EX) == 0 ? 0 : errno;
   const itimerval never{};
   ::setitimer(ITIMER_REAL, &never, nullptr);
+  ::sigprocmask(SIG_SETMASK, &blocked, nullptr);
   ::sigaction(SIGALRM, &before, nullptr);
   return error == EINTR ? EWOULDBLOCK : error;
 }
