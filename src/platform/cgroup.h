@@ -1,19 +1,20 @@
 // Control groups: one cgroup per run, so that none of its processes escapes a stop and limits hold for all of them
-// together. Works with v2 alone, v1 alone, or both mounted at once (then v2 is for kill and membership, v1 for the limits
-// that v2 lacks). Thin: no policy, no logging. A CgroupTree is immutable after open() and may be used on any thread; a
-// Cgroup belongs to one thread at a time. Nothing is removed by a destructor: cgroups outlive the daemon with their runs.
+// together. Works with v2 alone, v1 alone, or both mounted at once (then v2 is for kill and membership, v1 for the
+// limits that v2 lacks). Thin: no policy, no logging. A CgroupTree is immutable after open() and may be used on any
+// thread; a Cgroup belongs to one thread at a time. Nothing is removed by a destructor: cgroups outlive the daemon with
+// their runs.
 //
-// Layout: <mount>/<parent>/<name>, the parent being of one daemon ("appmesh-<hash of home>"). v1 controllers get the same
-// two directories each. Reference: Linux Documentation/admin-guide/cgroup-v2.rst, cgroup-v1/.
+// Layout: <mount>/<parent>/<name>, the parent being of one daemon ("appmesh-<hash of home>"). v1 controllers get the
+// same two directories each. Reference: Linux Documentation/admin-guide/cgroup-v2.rst, cgroup-v1/.
 #pragma once
-
-#include <sys/types.h>
 
 #include <cstdint>
 #include <filesystem>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include <sys/types.h>
 
 #include "core/error.h"
 #include "platform/unique_fd.h"
@@ -33,11 +34,14 @@ struct CgroupLimits {
 class Cgroup {
  public:
   [[nodiscard]] const std::string& name() const { return name_; }
-  // O_PATH-free directory descriptor of the v2 cgroup for clone3(CLONE_INTO_CGROUP), or -1 on a host with v1 only.
+  // Directory descriptor of the v2 cgroup for clone3(CLONE_INTO_CGROUP), or -1 on a host with v1 only. Let the Cgroup
+  // go after the spawn and open it again by name when it is needed: a descriptor a run would add up.
   [[nodiscard]] int directory_fd() const { return v2_.get(); }
   // Write-opened cgroup.procs of each v1 directory of this cgroup: the child writes "0" into each before it execs.
   [[nodiscard]] Result<std::vector<UniqueFd>> open_v1_procs() const;
 
+  // The v2 file for inotify (IN_MODIFY): it changes when the last process has gone. Empty on a host with v1 only.
+  [[nodiscard]] std::filesystem::path events_path() const;
   // Whether a process that is not a zombie is in it (or below it).
   [[nodiscard]] Result<bool> is_populated() const;
   // Members of it and of cgroups made below it, each once, in no order.
@@ -65,8 +69,9 @@ class Cgroup {
   };
   Cgroup() = default;
   [[nodiscard]] const Directory* v1_of(std::string_view controller) const;
-  [[nodiscard]] bool has_v2_file(const char* file) const;
-  [[nodiscard]] Result<void> write_v2(const char* file, const std::string& text) const;
+  [[nodiscard]] bool v2_has(const std::string& controller) const;
+  [[nodiscard]] Result<std::filesystem::path> directory_of(const std::string& controller) const;
+  [[nodiscard]] Result<void> set_memory(const CgroupLimits& limits) const;
 
   std::string name_;
   UniqueFd v2_;
@@ -110,23 +115,24 @@ class CgroupTree {
   };
   [[nodiscard]] const Mount* v1_of(std::string_view controller) const;
 
-  std::filesystem::path v2_;  // <mount>/<parent>, empty without v2
+  std::filesystem::path v2_;                 // <mount>/<parent>, empty without v2
   std::vector<std::string> v2_controllers_;  // enabled for children of the parent
   std::vector<Mount> v1_;                    // memory, cpu, pids where v2 does not have them
   std::string unavailable_;
   bool kill_supported_ = false;
 };
 
-// Empty plain cgroups of ended runs for the next ones: making one costs some 50 µs and removing it as much again. Bounded;
-// used on one thread. Names are the pool's own, so remember Cgroup::name() with the run.
+// Empty plain cgroups of ended runs for the next ones: making one costs some 50 µs and removing it as much again.
+// Bounded, holds no descriptor; used on one thread. Names are the pool's own, so remember Cgroup::name() with the run;
+// and an event about a cgroup may belong to the run that had it before: look at is_populated().
 class CgroupPool {
  public:
   explicit CgroupPool(const CgroupTree& tree, std::size_t capacity = 64) : tree_(tree), capacity_(capacity) {}
 
   // One that was given back, or a new one with a random name.
   [[nodiscard]] Result<Cgroup> take();
-  // Keeps it when it is plain, empty and there is room; else removes it. Error conflict: still populated.
-  [[nodiscard]] Result<void> give_back(Cgroup cgroup);
+  // Keeps it when it is plain, untouched and there is room; else removes it. Error conflict: still populated.
+  [[nodiscard]] Result<void> give_back(const std::string& name);
   [[nodiscard]] std::size_t size() const { return free_.size(); }
   // Removes what is kept (at shutdown; after a crash names() finds the empty ones).
   void clear();
@@ -134,7 +140,7 @@ class CgroupPool {
  private:
   const CgroupTree& tree_;
   std::size_t capacity_;
-  std::vector<Cgroup> free_;
+  std::vector<std::string> free_;
 };
 
 }  // namespace appmesh::platform

@@ -13,6 +13,8 @@ namespace appmesh::platform {
   return std::chrono::floor<std::chrono::microseconds>(std::chrono::steady_clock::now());
 }
 
-[[nodiscard]] inline core::Now now() { return {wall_now(), steady_now()}; }
+[[nodiscard]] inline core::Now now() {
+  return {wall_now(), steady_now()};
+}
 
 }  // namespace appmesh::platform

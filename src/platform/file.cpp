@@ -1,15 +1,16 @@
 #include "platform/file.h"
 
-#include <dirent.h>
-#include <fcntl.h>
-#include <sys/file.h>
-#include <sys/stat.h>
-
 #include <array>
 #include <cerrno>
 #include <cstdlib>
 #include <memory>
 #include <system_error>
+
+#include <sys/file.h>
+#include <sys/stat.h>
+
+#include <dirent.h>
+#include <fcntl.h>
 
 #include "platform/random.h"
 
@@ -38,7 +39,7 @@ ErrorKind kind_of(int error_number) {
 }
 
 Result<std::string> read_open_file(const UniqueFd& fd, const std::filesystem::path& path, std::uint64_t max_bytes) {
-  struct stat info {};
+  struct stat info{};
   if (::fstat(fd.get(), &info) != 0) return file_error("stat", path, errno);
   if (!S_ISREG(info.st_mode)) return fail(ErrorKind::invalid_argument, path.string() + " is not a regular file");
   const auto too_large = [&] {
@@ -169,7 +170,7 @@ Result<void> make_dirs(const std::filesystem::path& path, mode_t mode) {
     }
     if (errno != EEXIST) return file_error("mkdir", so_far, errno);
   }
-  struct stat info {};
+  struct stat info{};
   if (::stat(path.c_str(), &info) != 0) return file_error("stat", path, errno);
   if (!S_ISDIR(info.st_mode)) return file_error("mkdir", path, ENOTDIR);
   return {};

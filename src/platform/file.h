@@ -3,13 +3,13 @@
 // block on the disk, so none belongs on the engine thread once it runs.
 #pragma once
 
-#include <sys/types.h>
-
 #include <cstdint>
 #include <filesystem>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include <sys/types.h>
 
 #include "core/error.h"
 #include "platform/unique_fd.h"
@@ -18,7 +18,8 @@ namespace appmesh::platform {
 
 // "open /x: No such file or directory" with the kind that fits the errno (not_found, permission_denied, conflict for
 // EEXIST, too_large, else internal).
-[[nodiscard]] std::unexpected<Error> file_error(std::string_view step, const std::filesystem::path& path, int error_number);
+[[nodiscard]] std::unexpected<Error> file_error(std::string_view step, const std::filesystem::path& path,
+                                                int error_number);
 
 // The whole file. Errors: not_found, permission_denied, too_large beyond `max_bytes`, invalid_argument for anything but
 // a regular file (but /proc and /sys files are regular too, and are read to their end whatever size they claim).
@@ -26,8 +27,9 @@ namespace appmesh::platform {
 // The same for a file below an open directory, `name` being relative to it.
 [[nodiscard]] Result<std::string> read_file_at(int directory_fd, const std::string& name, std::uint64_t max_bytes);
 
-// Writes a temporary file beside the target (O_EXCL, `mode` from birth whatever the umask), syncs it, renames it over the
-// target, and syncs the directory: after success it survives a power cut, after failure the old content is untouched.
+// Writes a temporary file beside the target (O_EXCL, `mode` from birth whatever the umask), syncs it, renames it over
+// the target, and syncs the directory: after success it survives a power cut, after failure the old content is
+// untouched.
 [[nodiscard]] Result<void> write_file_atomic(const std::filesystem::path& path, std::string_view content, mode_t mode);
 
 enum class SyncDirectory : std::uint8_t { now, later };  // later: the caller syncs the directory once for a batch
@@ -46,7 +48,8 @@ enum class SyncDirectory : std::uint8_t { now, later };  // later: the caller sy
 
 [[nodiscard]] Result<UniqueFd> open_directory(const std::filesystem::path& path);
 
-// Names in an open directory, "." and ".." left out, in no order. Error too_large when there are more than `max_entries`.
+// Names in an open directory, "." and ".." left out, in no order. Error too_large when there are more than
+// `max_entries`.
 [[nodiscard]] Result<std::vector<std::string>> list_directory(int directory_fd, std::size_t max_entries);
 
 // A flock(2) on a file that holds the pid of its holder as text. The kernel frees it when the holder dies, however it

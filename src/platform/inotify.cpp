@@ -1,15 +1,17 @@
 #include "platform/inotify.h"
 
-#include <sys/inotify.h>
-
 #include <cerrno>
 #include <cstring>
+
+#include <sys/inotify.h>
 
 #include "platform/file.h"
 
 namespace appmesh::platform {
 
-bool InotifyEvent::overflow() const { return (mask & IN_Q_OVERFLOW) != 0; }
+bool InotifyEvent::overflow() const {
+  return (mask & IN_Q_OVERFLOW) != 0;
+}
 
 bool InotifyEvents::next(InotifyEvent& event) {
   inotify_event header{};

@@ -1,5 +1,5 @@
-// inotify(7) without a loop of its own: the owner waits for fd() in its event loop, reads into a buffer of its own and walks
-// the events in place, without allocation. One thread at a time.
+// inotify(7) without a loop of its own: the owner waits for fd() in its event loop, reads into a buffer of its own and
+// walks the events in place, without allocation. One thread at a time.
 #pragma once
 
 #include <cstddef>
@@ -14,9 +14,9 @@
 namespace appmesh::platform {
 
 struct InotifyEvent {
-  int watch = -1;          // -1 for an overflow
-  std::uint32_t mask = 0;  // IN_*
-  std::string_view name;   // of a directory's entry, else empty; points into the buffer
+  int watch = -1;                       // -1 for an overflow
+  std::uint32_t mask = 0;               // IN_*
+  std::string_view name;                // of a directory's entry, else empty; points into the buffer
   [[nodiscard]] bool overflow() const;  // events were lost: look at everything again
 };
 

@@ -1,12 +1,12 @@
 #include "platform/process.h"
 
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <unordered_map>
+
 #include <sys/stat.h>
 #include <sys/syscall.h>
-
-#include <algorithm>
-#include <charconv>
-#include <cerrno>
-#include <unordered_map>
 
 #include "platform/file.h"
 
@@ -16,7 +16,7 @@ namespace {
 constexpr std::uint64_t kMaxStatBytes = 8192;
 constexpr std::uint64_t kMaxEnvironBytes = 8U << 20U;
 constexpr std::size_t kMaxCommandLineBytes = 4096;
-constexpr std::size_t kMaxProcesses = 4U << 20U;  // the kernel's own PID_MAX_LIMIT
+constexpr std::size_t kMaxProcesses = 4U << 20U;         // the kernel's own PID_MAX_LIMIT
 constexpr std::uint64_t kKernelThreadFlag = 0x00200000;  // PF_KTHREAD
 
 template <typename Number>
@@ -36,7 +36,9 @@ std::vector<std::string_view> split_words(std::string_view text) {
   return words;
 }
 
-Error gone(pid_t pid) { return {ErrorKind::not_found, "no such process " + std::to_string(pid), {}}; }
+Error gone(pid_t pid) {
+  return {ErrorKind::not_found, "no such process " + std::to_string(pid), {}};
+}
 
 // A process that dies while it is read answers ESRCH from read(2), which is the same news as a missing directory.
 template <typename T>
@@ -71,7 +73,8 @@ Result<ProcessStat> parse_stat(std::string_view text) {
   }
   stat.cpu_ticks = user + system;
   stat.kernel_thread = (flags & kKernelThreadFlag) != 0;
-  stat.rss_bytes = static_cast<std::uint64_t>(std::max<std::int64_t>(rss_pages, 0)) * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+  stat.rss_bytes = static_cast<std::uint64_t>(std::max<std::int64_t>(rss_pages, 0)) *
+                   static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
   return stat;
 }
 
@@ -103,7 +106,7 @@ Result<ProcessStat> ProcFs::stat(pid_t pid) const {
 }
 
 Result<uid_t> ProcFs::effective_uid(pid_t pid) const {
-  struct ::stat info {};
+  struct ::stat info{};
   if (::stat(of(pid, "").c_str(), &info) != 0) {
     return errno == ENOENT ? std::unexpected(gone(pid)) : file_error("stat", of(pid, ""), errno);
   }
@@ -112,7 +115,7 @@ Result<uid_t> ProcFs::effective_uid(pid_t pid) const {
 
 Result<std::uint64_t> ProcFs::open_descriptors(pid_t pid) const {
   const auto directory = of(pid, "fd");
-  struct ::stat info {};
+  struct ::stat info{};
   if (::stat(directory.c_str(), &info) != 0) {
     return errno == ENOENT ? std::unexpected(gone(pid)) : file_error("stat", directory, errno);
   }
@@ -166,9 +169,45 @@ Result<std::vector<ProcessStat>> ProcFs::list_processes() const {
 }
 
 Result<std::string> ProcFs::tree_text(pid_t pid, std::size_t max_lines) const {
-  auto all = list_processes();
-  if (!all) return std::unexpected(all.error());
-  return tree_text(pid, *all, max_lines);
+  auto root = stat(pid);
+  if (!root) return std::unexpected(root.error());
+  std::vector<ProcessStat> tree{std::move(*root)};
+  // Kernels built without this file (CONFIG_PROC_CHILDREN) cost a walk over all processes.
+  if (!read_file(of(pid, "task") / std::to_string(pid) / "children", kMaxChildrenBytes)) {
+    auto all = list_processes();
+    if (!all) return std::unexpected(all.error());
+    return tree_text(pid, *all, max_lines);
+  }
+  // One more than is shown, so that the text says that there are more.
+  for (std::size_t next = 0; next < tree.size() && tree.size() <= max_lines; ++next) {
+    for (const pid_t child : children(tree[next].pid)) {
+      if (auto process = stat(child)) tree.push_back(std::move(*process));
+      if (tree.size() > max_lines) break;
+    }
+  }
+  return tree_text(pid, tree, max_lines);
+}
+
+std::vector<pid_t> ProcFs::children(pid_t pid) const {
+  std::vector<pid_t> found;
+  const auto tasks = open_directory(of(pid, "task"));
+  if (!tasks) return found;
+  const auto threads = list_directory(tasks->get(), kMaxThreads);
+  if (!threads) return found;
+  for (const auto& thread : *threads) {
+    const auto text = read_file(of(pid, "task") / thread / "children", kMaxChildrenBytes);
+    if (!text) continue;
+    const char* at = text->data();
+    const char* const end = at + text->size();
+    while (at < end) {
+      pid_t child = 0;
+      const auto [rest, error] = std::from_chars(at, end, child);
+      if (error != std::errc{}) break;
+      found.push_back(child);
+      at = rest < end ? rest + 1 : rest;
+    }
+  }
+  return found;
 }
 
 Result<std::string> ProcFs::tree_text(pid_t pid, const std::vector<ProcessStat>& all, std::size_t max_lines) {

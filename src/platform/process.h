@@ -1,8 +1,7 @@
-// What Linux knows of a process, from /proc, and signals through pidfds so that a recycled pid is never hit. ProcFs holds
-// only the path of its root (a parameter, so tests use a fake tree); it and the free functions may be used on any thread.
+// What Linux knows of a process, from /proc, and signals through pidfds so that a recycled pid is never hit. ProcFs
+// holds only the path of its root (a parameter, so tests use a fake tree); it and the free functions may be used on any
+// thread.
 #pragma once
-
-#include <sys/types.h>
 
 #include <cstdint>
 #include <filesystem>
@@ -10,6 +9,8 @@
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include <sys/types.h>
 
 #include "core/error.h"
 #include "core/time.h"
@@ -52,8 +53,11 @@ class ProcFs {
   // The process and its descendants, one a line, each level indented by two more spaces: "1234 nginx". At most
   // `max_lines` lines, the last then says how many were left out.
   [[nodiscard]] Result<std::string> tree_text(pid_t pid, std::size_t max_lines = 100) const;
-  // The same from a list_processes() made once for many trees.
-  [[nodiscard]] static Result<std::string> tree_text(pid_t pid, const std::vector<ProcessStat>& all, std::size_t max_lines);
+  // Direct children, of all its threads; empty where the kernel does not tell.
+  [[nodiscard]] std::vector<pid_t> children(pid_t pid) const;
+  // The same text from a list_processes() made once for many trees.
+  [[nodiscard]] static Result<std::string> tree_text(pid_t pid, const std::vector<ProcessStat>& all,
+                                                     std::size_t max_lines);
   // Of this boot; another text means that every pid remembered from before is stale.
   [[nodiscard]] Result<std::string> boot_id() const;
   // When the machine booted (btime): with ticks_per_second() turns start_ticks into wall time, to the second.

@@ -1,5 +1,5 @@
-// Random bytes from the kernel's generator (getrandom(2)), fit for keys and ids. No state; any thread. The kernel cannot
-// fail once the machine has booted, so these have no error branch: a failure ends the program.
+// Random bytes from the kernel's generator (getrandom(2)), fit for keys and ids. No state; any thread. The kernel
+// cannot fail once the machine has booted, so these have no error branch: a failure ends the program.
 #pragma once
 
 #include <cstddef>

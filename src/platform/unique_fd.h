@@ -2,9 +2,9 @@
 // threads. This is the only place of the daemon that calls close().
 #pragma once
 
-#include <unistd.h>
-
 #include <utility>
+
+#include <unistd.h>
 
 namespace appmesh::platform {
 

@@ -1,10 +1,10 @@
 #include "platform/user.h"
 
+#include <cerrno>
+
 #include <grp.h>
 #include <pwd.h>
 #include <unistd.h>
-
-#include <cerrno>
 
 namespace appmesh::platform {
 namespace {
@@ -28,7 +28,8 @@ Result<User> look_up(const std::string& what, Lookup lookup) {
     }
     if (found == nullptr) return fail_errno(ErrorKind::internal, "look up OS user " + what, error_number);
 
-    User user{.name = entry.pw_name, .uid = entry.pw_uid, .gid = entry.pw_gid, .home = entry.pw_dir, .shell = entry.pw_shell};
+    User user{
+        .name = entry.pw_name, .uid = entry.pw_uid, .gid = entry.pw_gid, .home = entry.pw_dir, .shell = entry.pw_shell};
     if (user.shell.empty()) user.shell = "/bin/sh";
     int count = 32;
     user.groups.resize(32);
@@ -63,6 +64,8 @@ std::string user_name(uid_t uid) {
   return user ? user->name : std::to_string(uid);
 }
 
-std::string current_user_name() { return user_name(::geteuid()); }
+std::string current_user_name() {
+  return user_name(::geteuid());
+}
 
 }  // namespace appmesh::platform

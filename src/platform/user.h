@@ -2,10 +2,10 @@
 // (NSS), so not the engine's.
 #pragma once
 
-#include <sys/types.h>
-
 #include <string>
 #include <vector>
+
+#include <sys/types.h>
 
 #include "core/error.h"
 
