@@ -10,8 +10,14 @@
 namespace appmesh::api {
 namespace {
 
-Response not_our_fault_to_explain(const Request& request) {
+Response internal_error(const Request& request) {
   return message_response("Internal error, request id " + request.id, 500);
+}
+
+Response empty_response(int status) {
+  Response response;
+  response.status = status;
+  return response;
 }
 
 }  // namespace
@@ -39,14 +45,14 @@ boost::asio::awaitable<Response> Service::handle(Request request) {
     if (response.status == 500) {
       spdlog::error("request {} {} {} failed: {} {}", request.id, to_string(request.method), request.path,
                     response.body_view(), response.log_note);
-      response = not_our_fault_to_explain(request);
+      response = internal_error(request);
     }
   } catch (const std::exception& e) {
     spdlog::error("request {} {} {} threw: {}", request.id, to_string(request.method), request.path, e.what());
-    response = not_our_fault_to_explain(request);
+    response = internal_error(request);
   } catch (...) {
     spdlog::error("request {} {} {} threw something", request.id, to_string(request.method), request.path);
-    response = not_our_fault_to_explain(request);
+    response = internal_error(request);
   }
   // Only browsers send Origin, so most requests never look at the policy.
   if (request.transport == TransportKind::https && request.header("origin")) {
@@ -58,9 +64,9 @@ boost::asio::awaitable<Response> Service::handle(Request request) {
 boost::asio::awaitable<Response> Service::dispatch(const Request& request) {
   switch (request.method) {
     case Method::head:
-      co_return Response{};
+      co_return empty_response(200);
     case Method::options:
-      co_return Response{.status = request.transport == TransportKind::https ? 204 : 200};
+      co_return empty_response(request.transport == TransportKind::https ? 204 : 200);
     case Method::other:
       co_return error_response({ErrorKind::method_not_allowed, "Method not allowed", {}});
     default:

@@ -1,0 +1,70 @@
+// One HTTPS connection from handshake to close: requests one after another, in order. Inner part of HttpServer. Lives
+// on one I/O thread and is kept alive by its own coroutine.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_set>
+
+#include <boost/asio/awaitable.hpp>
+
+#include "api/service.h"
+#include "transport/http_server.h"
+#include "transport/io_pool.h"
+#include "transport/request_parser.h"
+#include "transport/response_writer.h"
+#include "transport/tls_stream.h"
+
+namespace appmesh::transport {
+
+class HttpConnection;
+
+// What the connections of a listener share. The limits and the service never change.
+struct HttpShared {
+  HttpLimits limits;
+  bool strict_transport_security = false;
+  std::shared_ptr<api::Service> service;
+  std::atomic<std::uint64_t> buffered_body_bytes{0};
+  std::atomic<bool> stopping{false};
+};
+
+class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
+ public:
+  HttpConnection(std::shared_ptr<HttpShared> shared, IoThread& thread, TlsStream stream, std::string peer);
+  ~HttpConnection();
+  HttpConnection(const HttpConnection&) = delete;
+  HttpConnection& operator=(const HttpConnection&) = delete;
+
+  boost::asio::awaitable<void> run();
+
+  // Closes now unless a request is being answered; then run() ends after the answer.
+  void stop();
+
+ private:
+  enum class Received : std::uint8_t { request, closed, refused };
+
+  boost::asio::awaitable<bool> serve_one();  // false: the connection ends
+  boost::asio::awaitable<bool> wait_for_bytes();
+  boost::asio::awaitable<Received> receive(RequestParser& parser, BadRequest& refusal);
+  boost::asio::awaitable<bool> send(const api::Response& response, const ResponseStyle& style);
+  boost::asio::awaitable<bool> write(std::string_view data);
+  boost::asio::awaitable<void> refuse(const BadRequest& refusal);
+  [[nodiscard]] bool consume(RequestParser& parser, std::string_view fresh, BadRequest& refusal);
+  [[nodiscard]] bool account_body(std::size_t bytes);  // false: all connections together hold too much
+  void set_receive_deadline(const RequestParser& parser);
+
+  const std::shared_ptr<HttpShared> shared_;
+  IoThread& thread_;
+  TlsStream stream_;
+  const std::string peer_;
+  Deadline deadline_;
+  std::string input_;  // received and not yet parsed: part of a header, or pipelined requests
+  std::size_t accounted_body_bytes_ = 0;
+  Deadline::Clock::time_point header_started_{};
+  Deadline::Clock::time_point body_started_{};
+  bool busy_ = false;  // a request is being answered
+};
+
+}  // namespace appmesh::transport

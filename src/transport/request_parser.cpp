@@ -1,0 +1,140 @@
+#include "transport/request_parser.h"
+
+#include <algorithm>
+#include <optional>
+
+#include <boost/asio/buffer.hpp>
+#include <boost/beast/http/basic_parser.hpp>
+#include <boost/beast/http/error.hpp>
+
+namespace appmesh::transport {
+namespace {
+
+namespace beast = boost::beast;
+namespace http = boost::beast::http;
+
+constexpr std::uint64_t kMaxReserveBytes = 1024UL * 1024;  // what a mere Content-Length may make us allocate
+
+std::string_view view(beast::string_view text) {
+  return {text.data(), text.size()};
+}
+
+}  // namespace
+
+struct RequestParser::Impl final : http::basic_parser<true> {
+  using Base = http::basic_parser<true>;
+
+  explicit Impl(const ParserLimits& given) : limits(given) {
+    eager(true);
+    header_limit(limits.header_bytes);
+    body_limit(limits.body_bytes);
+  }
+
+  void refuse(beast::error_code& error, int status, std::string message) {
+    refusal = BadRequest{status, std::move(message)};
+    error = http::error::bad_value;
+  }
+
+  void on_request_impl(http::verb, beast::string_view method, beast::string_view target, int http_version,
+                       beast::error_code& error) override {
+    version = http_version;
+    request.method = api::parse_method(view(method));
+    auto parsed = api::parse_target(view(target));
+    if (!parsed) return refuse(error, 400, std::move(parsed.error().message));
+    request.path = std::move(parsed->path);
+    request.query = std::move(parsed->query);
+  }
+  void on_response_impl(int, beast::string_view, int, beast::error_code&) override {}
+
+  void on_field_impl(http::field field, beast::string_view name, beast::string_view value,
+                     beast::error_code& error) override {
+    if (is_header_done()) return;  // trailers have no use here
+    if (request.headers.size() == limits.header_count) {
+      return refuse(error, 431, "more than " + std::to_string(limits.header_count) + " headers");
+    }
+    if (field == http::field::host) {
+      // RFC 9112 section 3.2: two of them are an attack on whoever reads the other one.
+      if (has_host) return refuse(error, 400, "more than one Host header");
+      has_host = true;
+    } else if (field == http::field::transfer_encoding && !beast::iequals(value, "chunked")) {
+      return refuse(error, 400, "only the transfer encoding 'chunked' is understood");
+    } else if (field == http::field::expect) {
+      expect_continue = beast::iequals(value, "100-continue");
+    }
+    request.headers.emplace_back(view(name), view(value));
+  }
+
+  void on_header_impl(beast::error_code& error) override {
+    if (version >= 11 && !has_host) refuse(error, 400, "the Host header is missing");
+  }
+
+  void on_body_init_impl(const boost::optional<std::uint64_t>& length, beast::error_code&) override {
+    if (length) request.body.reserve(static_cast<std::size_t>(std::min(*length, kMaxReserveBytes)));
+  }
+  std::size_t on_body_impl(beast::string_view body, beast::error_code&) override {
+    request.body.append(body.data(), body.size());
+    return body.size();
+  }
+  void on_chunk_header_impl(std::uint64_t, beast::string_view, beast::error_code&) override {}
+  std::size_t on_chunk_body_impl(std::uint64_t, beast::string_view body, beast::error_code&) override {
+    request.body.append(body.data(), body.size());
+    return body.size();
+  }
+  void on_finish_impl(beast::error_code&) override {}
+
+  [[nodiscard]] BadRequest describe(const beast::error_code& error) {
+    if (refusal) return std::move(*refusal);
+    if (error == http::error::header_limit) {
+      return {431, "the header is longer than " + std::to_string(limits.header_bytes) + " bytes"};
+    }
+    if (error == http::error::body_limit) {
+      return {413, "the body is longer than " + std::to_string(limits.body_bytes) + " bytes"};
+    }
+    return {400, "malformed HTTP request: " + error.message()};
+  }
+
+  const ParserLimits limits;
+  api::Request request;
+  std::optional<BadRequest> refusal;
+  int version = 11;
+  bool has_host = false;
+  bool expect_continue = false;
+};
+
+RequestParser::RequestParser(const ParserLimits& limits) : impl_(std::make_unique<Impl>(limits)) {}
+RequestParser::~RequestParser() = default;
+
+std::expected<std::size_t, BadRequest> RequestParser::feed(std::string_view input) {
+  std::size_t used = 0;
+  while (used < input.size() && !impl_->is_done()) {
+    beast::error_code error;
+    used += impl_->put(boost::asio::const_buffer(input.data() + used, input.size() - used), error);
+    if (error == http::error::need_more) break;
+    if (error) return std::unexpected(impl_->describe(error));
+  }
+  return used;
+}
+
+bool RequestParser::header_done() const {
+  return impl_->is_header_done();
+}
+bool RequestParser::done() const {
+  return impl_->is_done();
+}
+std::size_t RequestParser::body_bytes() const {
+  return impl_->request.body.size();
+}
+bool RequestParser::keep_alive() const {
+  return impl_->keep_alive();
+}
+bool RequestParser::is_http_1_0() const {
+  return impl_->version < 11;
+}
+bool RequestParser::expects_continue() const {
+  return impl_->expect_continue && impl_->version >= 11;
+}
+api::Request RequestParser::take() {
+  return std::move(impl_->request);
+}
+
+}  // namespace appmesh::transport

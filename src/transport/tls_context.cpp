@@ -1,0 +1,94 @@
+#include "transport/tls_context.h"
+
+#include <array>
+#include <system_error>
+
+#include <openssl/err.h>
+
+namespace appmesh::transport {
+namespace {
+
+constexpr const char* kCiphers = "HIGH:!aNULL:!eNULL:!EXPORT:!DES:!RC4:!MD5";
+constexpr const char* kTls13Ciphers = "TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256";
+constexpr const char* kGroups = "X25519:P-256:P-384";
+constexpr long kSessionSeconds = 300;
+constexpr std::string_view kAlpnHttp = "\x08http/1.1";
+constexpr std::array<unsigned char, 7> kSessionContext = {'a', 'p', 'p', 'm', 'e', 's', 'h'};
+
+const unsigned char* as_bytes(std::string_view text) {
+  return reinterpret_cast<const unsigned char*>(text.data());
+}
+
+int select_protocol(SSL*, const unsigned char** out, unsigned char* out_length, const unsigned char* offered,
+                    unsigned int offered_length, void*) {
+  unsigned char* selected = nullptr;
+  const int result = SSL_select_next_proto(&selected, out_length, as_bytes(kAlpnHttp),
+                                           static_cast<unsigned>(kAlpnHttp.size()), offered, offered_length);
+  *out = selected;
+  // RFC 7301 section 3.2: a client that offers nothing of ours is told so.
+  return result == OPENSSL_NPN_NEGOTIATED ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_ALERT_FATAL;
+}
+
+std::unexpected<Error> file_problem(std::string_view what, const std::filesystem::path& path) {
+  return fail(ErrorKind::invalid_argument, std::string(what) + " " + path.string() + ": " + take_tls_error());
+}
+
+Result<void> load_files(SSL_CTX* context, const TlsOptions& options) {
+  if (SSL_CTX_use_certificate_chain_file(context, options.certificate_file.c_str()) != 1) {
+    return file_problem("certificate", options.certificate_file);
+  }
+  if (SSL_CTX_use_PrivateKey_file(context, options.key_file.c_str(), SSL_FILETYPE_PEM) != 1) {
+    return file_problem("key", options.key_file);
+  }
+  if (SSL_CTX_check_private_key(context) != 1) {
+    return file_problem("the certificate does not belong to key", options.key_file);
+  }
+  if (!options.verify_client) return {};
+  std::error_code ignored;
+  const bool directory = std::filesystem::is_directory(options.ca_path, ignored);
+  const char* const path = options.ca_path.c_str();
+  if (SSL_CTX_load_verify_locations(context, directory ? nullptr : path, directory ? path : nullptr) != 1) {
+    return file_problem("CA", options.ca_path);
+  }
+  if (!directory) SSL_CTX_set_client_CA_list(context, SSL_load_client_CA_file(path));
+  SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
+  return {};
+}
+
+}  // namespace
+
+std::string take_tls_error() {
+  const unsigned long code = ERR_get_error();
+  ERR_clear_error();
+  if (code == 0) return "unknown reason";
+  if (const char* reason = ERR_reason_error_string(code)) return reason;
+  if (ERR_SYSTEM_ERROR(code)) return std::system_category().message(ERR_GET_REASON(code));
+  return "OpenSSL error " + std::to_string(code);
+}
+
+Result<std::shared_ptr<const TlsContext>> TlsContext::load(const TlsOptions& options) {
+  ERR_clear_error();
+  SSL_CTX* const raw = SSL_CTX_new(TLS_server_method());
+  if (!raw) return fail(ErrorKind::internal, "TLS context: " + take_tls_error());
+  std::shared_ptr<const TlsContext> context(new TlsContext(raw));
+
+  if (SSL_CTX_set_min_proto_version(raw, TLS1_2_VERSION) != 1 || SSL_CTX_set_cipher_list(raw, kCiphers) != 1 ||
+      SSL_CTX_set_ciphersuites(raw, kTls13Ciphers) != 1 || SSL_CTX_set1_groups_list(raw, kGroups) != 1 ||
+      SSL_CTX_set_session_id_context(raw, kSessionContext.data(), kSessionContext.size()) != 1) {
+    return fail(ErrorKind::internal, "TLS settings: " + take_tls_error());
+  }
+  SSL_CTX_set_options(raw, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION | SSL_OP_CIPHER_SERVER_PREFERENCE |
+                               SSL_OP_IGNORE_UNEXPECTED_EOF);
+  SSL_CTX_set_mode(raw, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+  SSL_CTX_set_read_ahead(raw, 1);  // one read() a record instead of two
+  // Tickets carry the session, so nothing is kept here; one is enough for a client that comes back.
+  SSL_CTX_set_session_cache_mode(raw, SSL_SESS_CACHE_OFF);
+  SSL_CTX_set_num_tickets(raw, 1);
+  SSL_CTX_set_timeout(raw, kSessionSeconds);
+  if (options.offer_http) SSL_CTX_set_alpn_select_cb(raw, select_protocol, nullptr);
+
+  if (auto loaded = load_files(raw, options); !loaded) return std::unexpected(std::move(loaded.error()));
+  return context;
+}
+
+}  // namespace appmesh::transport

@@ -1,0 +1,73 @@
+// The server's end of one TLS connection, working straight on the descriptor (SSL_set_fd): an idle one costs a third of
+// asio::ssl::stream. Owned by its connection; everything here happens on the connection's I/O thread. One reader and
+// one writer at a time, but they may not overlap inside OpenSSL, which a single thread ensures.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <openssl/ssl.h>
+
+#include "core/error.h"
+#include "platform/unique_fd.h"
+#include "transport/tls_context.h"
+
+namespace appmesh::transport {
+
+class TlsStream {
+ public:
+  enum class State : std::uint8_t { done, want_read, want_write, closed, failed };
+  struct Outcome {
+    State state = State::failed;
+    std::size_t bytes = 0;  // with `done`
+  };
+
+  // `fd` is a connected, non-blocking TCP socket. Error: internal when memory or descriptors are short.
+  [[nodiscard]] static Result<TlsStream> make(boost::asio::io_context& context, platform::UniqueFd fd,
+                                              const TlsContext& tls);
+  TlsStream(TlsStream&&) noexcept = default;
+  TlsStream& operator=(TlsStream&&) = delete;
+
+  // Errors: unauthenticated with OpenSSL's reason (bad bytes, old version, no client certificate), unavailable when the
+  // peer or close() ended it.
+  boost::asio::awaitable<Result<void>> handshake();
+
+  // What can be done now, without waiting.
+  [[nodiscard]] Outcome try_read(std::span<char> buffer);
+  [[nodiscard]] Outcome try_write(std::string_view data);
+  // Waits until the socket is ready for what `state` wants; false when the stream was closed meanwhile.
+  boost::asio::awaitable<bool> wait(State state);
+
+  // True when decrypted or undecrypted bytes are buffered: then try_read() before waiting.
+  [[nodiscard]] bool has_pending() const { return SSL_has_pending(ssl_.get()) == 1; }
+
+  boost::asio::awaitable<Outcome> read_some(std::span<char> buffer);  // never want_*
+  boost::asio::awaitable<bool> write(std::string_view data);          // all of it, or false
+
+  void send_close_notify();  // tells the peer that no more comes; does not wait
+  void shut_down_sending();
+  // Throws away what the peer still sends, so that closing does not reset the connection under our last answer. Ends
+  // with the peer's end or with close().
+  boost::asio::awaitable<void> drain(std::span<char> scratch);
+  void close();  // pending waits end
+  [[nodiscard]] bool is_open() const { return socket_.is_open(); }
+
+ private:
+  struct Free {
+    void operator()(SSL* ssl) const { SSL_free(ssl); }
+  };
+  TlsStream(boost::asio::ip::tcp::socket socket, SSL* ssl) : socket_(std::move(socket)), ssl_(ssl) {}
+  [[nodiscard]] Outcome outcome_of(int result, std::size_t bytes);
+
+  boost::asio::ip::tcp::socket socket_;
+  std::unique_ptr<SSL, Free> ssl_;
+  bool broken_ = false;  // after a fatal error OpenSSL must not be asked for a shutdown
+};
+
+}  // namespace appmesh::transport
