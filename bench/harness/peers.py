@@ -1,0 +1,148 @@
+"""The programs that ours stands beside: supervisord and nginx, from build/peers or the machine's own."""
+import http.client
+import os
+import pathlib
+import shutil
+import socket
+import subprocess
+import tempfile
+import xmlrpc.client
+
+from . import processes
+from .daemon import free_ports
+
+
+def find(root, program):
+    """Path of a peer, or None. The unpacked one wins, so that what is compared does not depend on the machine."""
+    unpacked = root / "build/peers/bin" / program
+    if unpacked.exists():
+        return str(unpacked)
+    return shutil.which(program, path=os.environ.get("PATH", "") + ":/usr/sbin")
+
+
+class _UnixTransport(xmlrpc.client.Transport):
+    def __init__(self, path):
+        super().__init__()
+        self.path = str(path)
+
+    def make_connection(self, host):
+        connection = http.client.HTTPConnection("localhost")
+        connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.sock.connect(self.path)
+        return connection
+
+
+class Supervisord:
+    """`programs`: name -> command. Output of each goes to a file, as ours does."""
+
+    def __init__(self, executable, work_folder, programs):
+        self.executable = executable
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="supervisord-", dir=work_folder))
+        self.programs = programs
+        self.process = None
+
+    def __enter__(self):
+        user = "user=root\n" if os.geteuid() == 0 else ""
+        lines = [
+            f"[supervisord]\n{user}nodaemon=true\nlogfile={self.folder}/log\npidfile={self.folder}/pid\n"
+            f"childlogdir={self.folder}\nminfds={min(16000, 1024 + 8 * len(self.programs))}\n",
+            f"[unix_http_server]\nfile={self.folder}/socket\n",
+            "[rpcinterface:supervisor]\n"
+            "supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface\n",
+        ]
+        for name, command in self.programs.items():
+            lines.append(f"[program:{name}]\ncommand={command}\nautorestart=true\nstartsecs=0\nredirect_stderr=true\n"
+                         f"stdout_logfile={self.folder}/{name}.log\n")
+        (self.folder / "conf").write_text("\n".join(lines))
+        self.process = subprocess.Popen([self.executable, "-c", self.folder / "conf"], stdin=subprocess.DEVNULL,
+                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=self.folder)
+        return self
+
+    def __exit__(self, *_):
+        # Not by its own stop: that waits for every program in turn. The programs come to us as orphans.
+        self.process.kill()
+        self.process.wait()
+        processes.end_orphans()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def running(self):
+        server = xmlrpc.client.ServerProxy("http://localhost", transport=_UnixTransport(self.folder / "socket"))
+        try:
+            return sum(1 for one in server.supervisor.getAllProcessInfo() if one["statename"] == "RUNNING")
+        except (OSError, http.client.HTTPException, xmlrpc.client.Error):
+            return 0
+
+    def wait_all_running(self, seconds=300):
+        # Counting the children costs it nothing; it is asked only when they are all there.
+        count = len(self.programs)
+        processes.wait_until(lambda: len(processes.children(self.process.pid)) >= count, "the start of every program",
+                             seconds, pause=0.005)
+        processes.wait_until(lambda: self.running() == count, "RUNNING of every program", seconds, pause=0.005)
+
+
+class Nginx:
+    """Serves one text as /reply over TLS, with what makes a static reply cheap turned on."""
+
+    def __init__(self, executable, work_folder, body, certificate, key):
+        self.executable = executable
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="nginx-", dir=work_folder))
+        (self.port,) = free_ports(1)
+        self.process = None
+        (self.folder / "reply").write_bytes(body)
+        user = "user root;\n" if os.geteuid() == 0 else ""
+        temporary = "".join(f"    {kind}_temp_path {self.folder}/{kind};\n"
+                            for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+        (self.folder / "conf").write_text(f"""{user}daemon off;
+worker_processes 1;
+pid {self.folder}/pid;
+error_log {self.folder}/error.log;
+events {{ worker_connections 1024; }}
+http {{
+{temporary}    access_log off;
+    default_type application/json;
+    keepalive_requests 1000000000;
+    keepalive_timeout 120s;
+    sendfile on;
+    tcp_nodelay on;
+    open_file_cache max=16 inactive=600s;
+    open_file_cache_valid 600s;
+    server {{
+        listen 127.0.0.1:{self.port} ssl;
+        ssl_certificate {certificate};
+        ssl_certificate_key {key};
+        ssl_protocols TLSv1.2 TLSv1.3;
+        root {self.folder};
+    }}
+}}
+""")
+
+    @property
+    def url(self):
+        return f"https://127.0.0.1:{self.port}/reply"
+
+    @property
+    def pids(self):
+        return [self.process.pid] + processes.descendants(self.process.pid)
+
+    def __enter__(self):
+        self.process = subprocess.Popen([self.executable, "-p", self.folder, "-c", self.folder / "conf"],
+                                        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+        def answers():
+            if self.process.poll() is not None:
+                raise RuntimeError("nginx ended: " + (self.folder / "error.log").read_text()[-500:])
+            with socket.socket() as probe:
+                return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+        processes.wait_until(answers, "an answer of nginx", seconds=10)
+        return self
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        try:
+            self.process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        processes.end_orphans()
+        shutil.rmtree(self.folder, ignore_errors=True)
