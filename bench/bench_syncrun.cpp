@@ -24,9 +24,7 @@ int main(int argc, char** argv) {
     bench::print(bench::summary(bench::run_callers(callers, count, [&](int) {
       auto client = std::make_shared<Client>(daemon.connect());
       const auto call = [client, command](int) {
-        App app;
-        app.set("command", command);
-        const auto result = client->run_sync(app);
+        const auto result = client->run_sync(App({}, command));
         if (result.exit_code != 0) throw std::runtime_error("the command failed");
       };
       for (int i = 0; i < warm_up; ++i) call(i);
