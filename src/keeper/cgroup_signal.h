@@ -11,8 +11,8 @@ namespace appmesh::keeper {
 class CgroupSignaller {
  public:
   // directory: a cgroup directory, v1 or v2. SIGKILL reaches the cgroups below it too where the kernel has cgroup.kill;
-  // elsewhere it goes round until no process is left, kKillRounds times at most. count: processes found at first.
-  // 0, or errno: EINVAL not a cgroup, EPERM the keeper itself is in it, E2BIG more than kMaxProcesses.
+  // elsewhere it goes round until no process is new, kKillRounds times at most (then EBUSY). count: processes found at
+  // first. 0, or errno: EINVAL not a cgroup, EPERM the keeper itself is in it, E2BIG more than kMaxProcesses.
   int send(int directory, int signal, std::uint32_t& count);
 
  private:
@@ -21,14 +21,13 @@ class CgroupSignaller {
   static constexpr int kKillRounds = 64;
 
   int read_processes(int directory);
-  bool listed(pid_t pid) const;
   int signal_all(int directory, int signal);
 
   pid_t processes_[kMaxProcesses] = {};
   std::size_t count_ = 0;
   bool truncated_ = false;
-  pid_t batch_pids_[kBatch] = {};
-  int batch_pidfds_[kBatch] = {};
+  pid_t targets_[kMaxProcesses] = {};
+  std::size_t target_count_ = 0;
 };
 
 }  // namespace appmesh::keeper

@@ -100,7 +100,7 @@ TEST_F(Reexecution, keeps_children_connection_and_exit_codes) {
     EXPECT_EQ(reply.pid, keeper_);
     EXPECT_EQ(reply.generation, 1U);
   }
-  EXPECT_EQ(descriptors_of(keeper_), before);
+  EXPECT_TRUE(eventually([&] { return descriptors_of(keeper_) == before; }));
   EXPECT_EQ(client.find(make_id(1))->pid, first.pid);
   EXPECT_EQ(client.find(make_id(1))->flags, 0U);
   client.signal(make_id(1), SignalScope::process, SIGTERM);
