@@ -103,7 +103,8 @@ class KeeperTest : public testing::Test {
   void SetUp() override;
   void TearDown() override;
 
-  void start_keeper();
+  // before_exec runs in the child that becomes the keeper's starter.
+  void start_keeper(const std::function<void()>& before_exec = [] {});
   void kill_keeper(int signal);  // and reaps it
   // Runs a shell command through the keeper with its output in a file, waits for its end and gives the output.
   std::string output_of(Client& client, SpawnOptions options, int expected_status = 0);

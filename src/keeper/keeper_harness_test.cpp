@@ -17,7 +17,6 @@
 
 #include <fcntl.h>
 #include <poll.h>
-#include <spawn.h>
 
 namespace appmesh::keeper::test {
 
@@ -243,14 +242,15 @@ void KeeperTest::TearDown() {
   std::filesystem::remove_all(home_, ignored);
 }
 
-void KeeperTest::start_keeper() {
+void KeeperTest::start_keeper(const std::function<void()>& before_exec) {
   // The parent of --detach returns when the socket is ready; the keeper itself then becomes our child.
-  std::vector<std::string> words{APPKEEPER_PATH, "--home", home_.string(), "--detach"};
-  std::vector<char*> arguments;
-  for (auto& word : words) arguments.push_back(word.data());
-  arguments.push_back(nullptr);
-  pid_t starter = -1;
-  ASSERT_EQ(::posix_spawn(&starter, words[0].c_str(), nullptr, nullptr, arguments.data(), environ), 0);
+  const std::string home = home_.string();
+  const pid_t starter = ::fork();
+  if (starter == 0) {
+    before_exec();
+    ::execl(APPKEEPER_PATH, APPKEEPER_PATH, "--home", home.c_str(), "--detach", nullptr);
+    ::_exit(127);
+  }
   int status = -1;
   ASSERT_EQ(::waitpid(starter, &status, 0), starter);
   ASSERT_EQ(status, 0) << read_file("run/keeper.log");

@@ -276,7 +276,9 @@ namespace {
     for (unsigned i = 3; i < child.descriptor_limit.rlim_max && i < 65536; ++i) ::syscall(SYS_close, i);
   }
 
-  ::syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, &child.descriptor_limit, nullptr);
+  if (child.descriptor_limit.rlim_cur != child.descriptor_limit.rlim_max) {  // ours was raised
+    ::syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, &child.descriptor_limit, nullptr);
+  }
   for (std::uint32_t i = 0; i < request.rlimit_count; ++i) {
     const rlimit limit{.rlim_cur = plan.rlimits[i].soft, .rlim_max = plan.rlimits[i].hard};
     const long result = ::syscall(SYS_prlimit64, 0, plan.rlimits[i].resource, &limit, nullptr);

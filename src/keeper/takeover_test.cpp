@@ -7,7 +7,11 @@
 #include <set>
 #include <thread>
 
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include <fcntl.h>
@@ -284,6 +288,33 @@ TEST_F(Program, keeps_its_directory_private_and_works_below_a_very_long_path) {
     EXPECT_EQ(client.spawn({.id = make_id(1), .arguments = {"true"}}).type(), MessageType::spawned);
   }
   home_ = above;
+}
+
+// As on kernels before 5.3 and in containers whose filter does not know clone3.
+void forbid_clone3() {
+  sock_filter filter[] = {BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+                          BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone3, 0, 1),
+                          BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+                          BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+  const sock_fprog program{.len = 4, .filter = filter};
+  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0) {
+    ::_exit(126);
+  }
+}
+
+TEST_F(Program, works_where_clone3_is_forbidden) {
+  kill_keeper(SIGTERM);
+  start_keeper(forbid_clone3);
+  Client client(home_);
+  EXPECT_EQ(output_of(client, shell(1, "echo hello")), "hello\n");
+  EXPECT_EQ(client.spawn_failure({.id = make_id(2), .arguments = {"/no/such"}}).error, ENOENT);
+  const Descriptor cgroup{::open("/sys/fs/cgroup/unified", O_PATH | O_CLOEXEC)};
+  if (!cgroup || ::geteuid() != 0) return;
+  SpawnOptions options = shell(3, "grep ^0: /proc/self/cgroup");
+  options.flags = kFlagCgroup;
+  // output_of() puts its own descriptor first, as the order of the flags wants it.
+  options.descriptors = {cgroup.get()};
+  EXPECT_EQ(output_of(client, options), "0::/\n");
 }
 
 TEST_F(Program, refuses_a_journal_that_is_none) {
