@@ -106,6 +106,20 @@ Result<std::string> read_file_at(int directory_fd, const std::string& name, std:
   return read_open_file(fd, name, max_bytes);
 }
 
+Result<std::string> read_private_file(const std::filesystem::path& path, std::uint64_t max_bytes) {
+  UniqueFd fd{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)};
+  if (!fd) return file_error("open", path, errno);
+  struct stat info {};
+  if (::fstat(fd.get(), &info) != 0) return file_error("stat", path, errno);
+  if (info.st_uid != ::geteuid() && info.st_uid != 0) {
+    return fail(ErrorKind::permission_denied, path.string() + " belongs to another user");
+  }
+  if ((info.st_mode & 077U) != 0) {
+    return fail(ErrorKind::permission_denied, path.string() + " is open to others than its owner: chmod 600 it");
+  }
+  return read_open_file(fd, path, max_bytes);
+}
+
 Result<void> write_all(int fd, std::string_view content) {
   while (!content.empty()) {
     const ssize_t put = ::write(fd, content.data(), content.size());

@@ -27,6 +27,10 @@ namespace appmesh::platform {
 // The same for a file below an open directory, `name` being relative to it.
 [[nodiscard]] Result<std::string> read_file_at(int directory_fd, const std::string& name, std::uint64_t max_bytes);
 
+// A file that holds a secret. Errors besides those of read_file: permission_denied when its owner is neither this user nor
+// root, or when the group or others have any right to it.
+[[nodiscard]] Result<std::string> read_private_file(const std::filesystem::path& path, std::uint64_t max_bytes);
+
 // Writes a temporary file beside the target (O_EXCL, `mode` from birth whatever the umask), syncs it, renames it over
 // the target, and syncs the directory: after success it survives a power cut, after failure the old content is
 // untouched.

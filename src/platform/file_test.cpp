@@ -71,6 +71,14 @@ TEST(File, ReadGetsAllOfAProcFileThatClaimsNoSize) {
   EXPECT_THAT(read_file("/proc/self/status", 100'000).value(), HasSubstr("Pid:"));
 }
 
+TEST(File, ASecretThatOthersMayReadIsRefused) {
+  const TestDirectory dir;
+  ASSERT_TRUE(write_file_atomic(dir / "key", "x", 0600));
+  EXPECT_EQ(read_private_file(dir / "key", 10).value(), "x");
+  ASSERT_EQ(::chmod((dir / "key").c_str(), 0640), 0);
+  EXPECT_EQ(read_private_file(dir / "key", 10).error().kind, ErrorKind::permission_denied);
+}
+
 TEST(File, CreateNeverOverwrites) {
   const TestDirectory dir;
   ASSERT_TRUE(create_file(dir / "key", "first", 0600));

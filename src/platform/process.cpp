@@ -16,6 +16,8 @@ namespace {
 constexpr std::uint64_t kMaxStatBytes = 8192;
 constexpr std::uint64_t kMaxEnvironBytes = 8U << 20U;
 constexpr std::size_t kMaxCommandLineBytes = 4096;
+constexpr std::uint64_t kMaxChildrenBytes = 1U << 20U;
+constexpr std::size_t kMaxThreads = 100'000;
 constexpr std::size_t kMaxProcesses = 4U << 20U;         // the kernel's own PID_MAX_LIMIT
 constexpr std::uint64_t kKernelThreadFlag = 0x00200000;  // PF_KTHREAD
 

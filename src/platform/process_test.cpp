@@ -84,13 +84,17 @@ TEST(ProcFs, AProcessThatIsGoneIsNotFound) {
   EXPECT_EQ(pidfd_open(pid).error().kind, ErrorKind::not_found);
 }
 
-TEST(ProcFs, ReadsAVariableOfAChildByItsWholeName) {
-  const TestChild child{{"sleep", "600"},
-                        {"PATH=/usr/bin:/bin", "APP_MESH_PROCESS_KEY_OLD=no", "APP_MESH_PROCESS_KEY=a=b"}};
-  const ProcFs proc;
-  // posix_spawn returns after exec, so the environment is the new one.
-  EXPECT_EQ(proc.environment_variable(child.pid(), "APP_MESH_PROCESS_KEY").value(), "a=b");
-  EXPECT_EQ(proc.environment_variable(child.pid(), "APP_MESH_PROCESS").value(), std::nullopt);
+TEST(ProcFs, ReadsAVariableByItsWholeName) {
+  const TestDirectory dir;
+  using namespace std::string_view_literals;
+  put(dir / "7/environ", "PATH=/bin\0APP_MESH_PROCESS_KEY_OLD=no\0APP_MESH_PROCESS_KEY=a=b\0EMPTY=\0NOVALUE\0LAST=z"sv);
+  const ProcFs proc{dir.path()};
+  EXPECT_EQ(proc.environment_variable(7, "APP_MESH_PROCESS_KEY").value(), "a=b");
+  EXPECT_EQ(proc.environment_variable(7, "APP_MESH_PROCESS").value(), std::nullopt);
+  EXPECT_EQ(proc.environment_variable(7, "NOVALUE").value(), std::nullopt);
+  EXPECT_EQ(proc.environment_variable(7, "EMPTY").value(), "");
+  EXPECT_EQ(proc.environment_variable(7, "LAST").value(), "z");
+  EXPECT_TRUE(ProcFs{}.environment_variable(::getpid(), "PATH").value());
 }
 
 TEST(ProcFs, TreeShowsDescendantsIndentedAndInOrder) {

@@ -1,0 +1,194 @@
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <sstream>
+
+#include <boost/json/array.hpp>
+#include <yaml-cpp/eventhandler.h>
+#include <yaml-cpp/exceptions.h>
+#include <yaml-cpp/parser.h>
+
+#include "core/text.h"
+#include "store/yaml.h"
+#include "store/yaml_scalar.h"
+
+namespace appmesh::store {
+namespace {
+
+namespace json = boost::json;
+
+// Leaves yaml-cpp's parser, which knows no other way out of its callbacks; caught in parse_yaml().
+struct Refusal {
+  YAML::Mark mark;
+  std::string reason;
+};
+
+std::string at_line(const YAML::Mark& mark, std::string_view reason) {
+  std::string text;
+  if (!mark.is_null()) text = "line " + std::to_string(mark.line + 1) + ": ";
+  return text.append(reason);
+}
+
+// Builds the value from the parser's events, so no node graph is made and an alias cannot multiply anything.
+class Builder : public YAML::EventHandler {
+ public:
+  explicit Builder(const WantsString& wants_string) : wants_string_(wants_string) {}
+
+  json::value& root() { return root_; }
+
+  void OnDocumentStart(const YAML::Mark& /*mark*/) override {}
+  void OnDocumentEnd() override {}
+  void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override {
+    check_anchor(mark, anchor);
+    if (expects_key()) throw Refusal{mark, "a key is missing"};
+    if (!frames_.empty() && path_.size() > 1 && wants_string_(place())) {
+      throw Refusal{mark, "\"" + where() + "\" has no value: quote it (\"\" for an empty text)"};
+    }
+    put(mark, nullptr);
+  }
+  void OnAlias(const YAML::Mark& mark, YAML::anchor_t /*anchor*/) override {
+    throw Refusal{mark, "aliases are not allowed"};
+  }
+  void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
+                const std::string& value) override {
+    check_anchor(mark, anchor);
+    const bool plain = tag == "?";
+    const bool text = tag == "!" || tag == "tag:yaml.org,2002:str";
+    if (!plain && !text && !tag.empty()) throw Refusal{mark, "the tag " + core::printable(tag) + " is not allowed"};
+    if (expects_key()) {
+      if (frames_.back().value.as_object().contains(value)) {
+        throw Refusal{mark, "the key \"" + core::printable(value) + "\" is there twice"};
+      }
+      path_.back() = value;
+      frames_.back().has_key = true;
+      return;
+    }
+    if (text || wants_string_(place())) {
+      put(mark, json::string(value));
+    } else {
+      put(mark, resolve_plain_scalar(value));
+    }
+  }
+  void OnSequenceStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
+                       YAML::EmitterStyle::value /*style*/) override {
+    open(mark, tag, anchor, json::array{});
+  }
+  void OnSequenceEnd() override { close(); }
+  void OnMapStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
+                  YAML::EmitterStyle::value /*style*/) override {
+    open(mark, tag, anchor, json::object{});
+  }
+  void OnMapEnd() override { close(); }
+
+ private:
+  struct Frame {
+    json::value value;
+    bool has_key = false;
+  };
+
+  [[nodiscard]] bool expects_key() const {
+    return !frames_.empty() && frames_.back().value.is_object() && !frames_.back().has_key;
+  }
+  [[nodiscard]] YamlPath place() const { return path_; }
+  [[nodiscard]] std::string where() const {
+    std::string text;
+    for (const auto& key : path_) {
+      if (!text.empty()) text += '.';
+      text += core::printable(key);
+    }
+    return text;
+  }
+  static void check_anchor(const YAML::Mark& mark, YAML::anchor_t anchor) {
+    if (anchor != 0) throw Refusal{mark, "anchors are not allowed"};
+  }
+  void open(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor, json::value empty) {
+    check_anchor(mark, anchor);
+    if (tag != "?" && tag != "!" && !tag.empty()) {
+      throw Refusal{mark, "the tag " + core::printable(tag) + " is not allowed"};
+    }
+    if (expects_key()) throw Refusal{mark, "a key must be a text"};
+    if (frames_.size() == kMaxYamlDepth) {
+      throw Refusal{mark, "nested deeper than " + std::to_string(kMaxYamlDepth) + " levels"};
+    }
+    frames_.push_back({std::move(empty)});
+    path_.emplace_back();
+  }
+  void close() {
+    json::value value = std::move(frames_.back().value);
+    frames_.pop_back();
+    path_.pop_back();
+    put(YAML::Mark::null_mark(), std::move(value));
+  }
+  void put(const YAML::Mark& mark, json::value value) {
+    if (frames_.empty()) {
+      if (!value.is_object()) throw Refusal{mark, "the file must be a mapping of fields to values"};
+      root_ = std::move(value);
+      return;
+    }
+    Frame& frame = frames_.back();
+    if (frame.value.is_array()) {
+      frame.value.as_array().push_back(std::move(value));
+    } else {
+      frame.value.as_object()[path_.back()] = std::move(value);
+      frame.has_key = false;
+    }
+  }
+
+  const WantsString& wants_string_;
+  json::value root_;
+  std::vector<Frame> frames_;
+  std::vector<std::string> path_;  // one key for each frame
+};
+
+}  // namespace
+
+json::value resolve_plain_scalar(std::string_view text) {
+  if (text.empty() || text == "~" || text == "null" || text == "Null" || text == "NULL") return nullptr;
+  if (text == "true" || text == "True" || text == "TRUE") return true;
+  if (text == "false" || text == "False" || text == "FALSE") return false;
+
+  std::string_view number = text;
+  const bool negative = number.front() == '-';
+  if (negative || number.front() == '+') number.remove_prefix(1);
+  const auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
+  if (number.empty() || (!is_digit(number.front()) && number.front() != '.')) return json::string(text);
+  if (std::ranges::all_of(number, is_digit)) {
+    if (number.size() > 1 && number.front() == '0') return json::string(text);
+    const char* const first = negative ? text.data() : number.data();
+    std::int64_t integer = 0;
+    if (std::from_chars(first, text.data() + text.size(), integer).ec == std::errc{}) return integer;
+    std::uint64_t large = 0;
+    if (!negative && std::from_chars(first, text.data() + text.size(), large).ec == std::errc{}) return large;
+    return json::string(text);
+  }
+  double real = 0;
+  const auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), real);
+  if (error != std::errc{} || end != number.data() + number.size() || !std::isfinite(real)) return json::string(text);
+  return negative ? -real : real;
+}
+
+Result<json::object> parse_yaml(std::string_view text, const WantsString& wants_string) {
+  if (text.size() > kMaxYamlBytes) {
+    return fail(ErrorKind::too_large, "larger than " + std::to_string(kMaxYamlBytes) + " bytes");
+  }
+  if (!core::is_utf8(text)) return fail(ErrorKind::invalid_argument, "not UTF-8 text");
+  if (text.find('\0') != std::string_view::npos) return fail(ErrorKind::invalid_argument, "holds a NUL byte");
+  try {
+    std::istringstream stream{std::string{text}};
+    YAML::Parser parser{stream};
+    Builder builder{wants_string};
+    if (!parser.HandleNextDocument(builder) || !builder.root().is_object()) {
+      return fail(ErrorKind::invalid_argument, "the file must be a mapping of fields to values");
+    }
+    json::object object = std::move(builder.root().as_object());
+    Builder second{wants_string};
+    if (parser.HandleNextDocument(second)) return fail(ErrorKind::invalid_argument, "more than one document");
+    return object;
+  } catch (const Refusal& refusal) {
+    return fail(ErrorKind::invalid_argument, at_line(refusal.mark, refusal.reason));
+  } catch (const YAML::Exception& error) {
+    return fail(ErrorKind::invalid_argument, at_line(error.mark, error.msg));
+  }
+}
+
+}  // namespace appmesh::store
