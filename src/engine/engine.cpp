@@ -49,8 +49,12 @@ Engine::Engine(EngineOptions options, store::DefinitionStore& definitions, store
                    .on_start_failed = [this](LiveRun& run, std::string reason) { run_failed(run, std::move(reason)); },
                    .on_exited = [this](LiveRun& run) { run_exited(run); },
                    .on_gone = [this](LiveRun& run) { run_gone(run); },
-                   .on_keeper_lost = [] {},
-                   .on_keeper_back = [] { spdlog::info("the keeper is back"); }}) {}
+                   .on_keeper_lost = [this] { keeper_pid_ = 0; },
+                   .on_keeper_back =
+                       [this] {
+                         keeper_pid_ = supervisor_.keeper_pid();
+                         spdlog::info("the keeper is back");
+                       }}) {}
 
 Engine::~Engine() { stop(); }
 
@@ -61,6 +65,7 @@ Result<void> Engine::start() {
   boost::asio::post(context_, [this, &opened] {
     supervisor_.open([this, &opened](Result<std::vector<runtime::KnownRun>> known) {
       if (!known) return opened.set_value(std::unexpected(known.error()));
+      keeper_pid_ = supervisor_.keeper_pid();
       recover(*known);
       opened.set_value({});
     });

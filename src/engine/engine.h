@@ -5,6 +5,7 @@
 
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <deque>
@@ -82,6 +83,8 @@ class Engine {
 
   [[nodiscard]] const AppDirectory& directory() const { return directory_; }
   [[nodiscard]] const runtime::OutputFiles& outputs() const { return outputs_; }
+
+  [[nodiscard]] std::int32_t keeper_pid() const { return keeper_pid_.load(std::memory_order_relaxed); }  // 0: none
 
   // New or changed. The definition is on disk before `done`; an app that is due has been asked to start by then.
   void register_app(core::AppDefinition definition, Expected expected, Done<AppViewPtr> done);
@@ -172,6 +175,7 @@ class Engine {
   bool working_off_ = false;
   std::unordered_map<std::string, std::deque<std::move_only_function<void()>>> busy_names_;
   std::uint64_t last_generation_ = 0;
+  std::atomic<std::int32_t> keeper_pid_{0};
   std::thread thread_;
 };
 

@@ -232,7 +232,10 @@ void Engine::run_exited(LiveRun& run) {
   App* app = app_of(run);
   if (app != nullptr) {
     app->pid = 0;
-    feed(*app, core::event::RunExited{run.tag.run_number, run.exit->return_code, run.exit->known, {}});
+    feed(*app, core::event::RunExited{.run = run.tag.run_number,
+                                      .return_code = run.exit->return_code,
+                                      .known = run.exit->known,
+                                      .at = run.exit->ended});
   }
   if (app_of(run) == nullptr) supervisor_.drain(run, options_.policy.stop_grace, core::Leftovers::stop);
   // The keeper may forget the exit when it, and the state that follows from it, is in the database.

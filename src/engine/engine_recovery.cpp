@@ -12,6 +12,7 @@
 #include "engine/app.h"
 #include "engine/engine.h"
 #include "platform/clock.h"
+#include "platform/process.h"
 
 namespace appmesh::engine {
 
@@ -35,6 +36,13 @@ SavedRun saved_run(const boost::json::object& saved) {
   if (const auto* pid = saved.if_contains("run_pid"); pid != nullptr && pid->is_int64())
     run.pid = static_cast<std::int32_t>(pid->get_int64());
   return run;
+}
+
+// A run that ended with the host did not end by itself: its app starts anew, whatever its exit policy.
+bool ended_with_host(const runtime::KnownRun& run) {
+  if (!run.exit || run.exit->known) return false;
+  const auto boot = platform::ProcFs().boot_time();
+  return boot && run.started < *boot;
 }
 
 }  // namespace
@@ -132,7 +140,15 @@ void Engine::recover_app(App& app, const std::vector<const runtime::KnownRun*>& 
 
   core::RecoveredRun what = core::RecoveredRun::none;
   core::RunNumber number = 0;
-  if (newest != nullptr) {
+  if (newest != nullptr && ended_with_host(*newest)) {
+    number = newest_tag.run_number;
+    what = core::RecoveredRun::lost;
+    app.run_id = newest->id;
+    app.run_number = number;
+    app.pid = 0;
+    app.run_complete = true;
+    adopt_orphan(*newest, newest_tag);  // records its end
+  } else if (newest != nullptr) {
     number = newest_tag.run_number;
     what = newest->exit ? core::RecoveredRun::exited : core::RecoveredRun::running;
     app.run_id = newest->id;

@@ -1,0 +1,76 @@
+#include "api/app_json.h"
+
+#include <cmath>
+
+namespace appmesh::api {
+
+namespace {
+
+class Fields {
+ public:
+  Fields(boost::json::object& json, const TimeText& time_text) : json_(json), time_text_(time_text) {}
+
+  void time(std::string_view name, const std::optional<core::WallTime>& instant) {
+    if (!instant) return;
+    json_[name] = core::epoch_seconds(*instant);
+    text(name, time_text_(*instant));
+  }
+  // The text beside an instant that the definition already wrote.
+  void time_text(std::string_view name, std::int64_t epoch_seconds) {
+    if (epoch_seconds != 0) text(name, time_text_(core::WallTime(std::chrono::seconds(epoch_seconds))));
+  }
+  void text(std::string_view name, std::string value) { json_[std::string(name) + "_TEXT"] = std::move(value); }
+
+ private:
+  boost::json::object& json_;
+  const TimeText& time_text_;
+};
+
+}  // namespace
+
+boost::json::object app_json(const engine::AppView& app, const ProcessSample* sample, const runtime::OutputFiles& outputs,
+                             const TimeText& time_text) {
+  const core::AppDefinition& definition = *app.definition;
+  boost::json::object json = core::write_definition(definition, core::SecretFields::omit);
+  json["status"] = static_cast<int>(app.status);
+  json["health"] = app.healthy ? 0 : 1;
+  json["starts"] = app.starts;
+  if (app.missed_starts > 0) json["missed_starts"] = app.missed_starts;
+  if (app.return_code) json["return_code"] = *app.return_code;
+
+  Fields fields(json, time_text);
+  fields.time_text("register_time", definition.register_time);
+  fields.time_text("start_time", definition.start_time);
+  fields.time_text("end_time", definition.end_time);
+  if (auto* daily = json.if_contains("daily_limitation"); daily != nullptr && daily->is_object()) {
+    daily->get_object()["daily_start_TEXT"] = time_text.time_of_day(definition.daily_limitation->start_of_day());
+    daily->get_object()["daily_end_TEXT"] = time_text.time_of_day(definition.daily_limitation->end_of_day());
+  }
+  fields.time("last_start_time", app.last_start);
+  fields.time("last_exit_time", app.last_exit);
+  fields.time("next_start_time", app.next_start);
+  if (!app.last_error.empty())
+    json["last_error"] = app.last_error_time ? time_text(*app.last_error_time) + " " + app.last_error : app.last_error;
+
+  if (app.run_number != 0) {
+    json["process_uuid"] = app.run_id;
+    std::uint64_t cached = outputs.size(definition.name, app.run_number);
+    for (const auto kept : app.kept_runs) cached += outputs.size(definition.name, kept);
+    json["stdout_cache_size"] = cached;
+  }
+  if (app.pid != 0) {
+    json["pid"] = app.pid;
+    if (sample != nullptr) {
+      json["pid_user"] = sample->user;
+      json["memory"] = sample->memory_bytes;
+      json["cpu"] = std::round(sample->cpu_percent * 100) / 100;
+      json["fd"] = sample->descriptors;
+      json["pstree"] = sample->tree;
+    }
+    json["task_id"] = 0;
+    json["task_status"] = "idle";
+  }
+  return json;
+}
+
+}  // namespace appmesh::api

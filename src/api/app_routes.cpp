@@ -1,0 +1,243 @@
+#include "api/app_routes.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <boost/json/array.hpp>
+
+#include "api/app_access.h"
+#include "api/app_json.h"
+#include "api/on_engine.h"
+#include "api/on_worker.h"
+#include "api/query_numbers.h"
+
+namespace appmesh::api {
+
+namespace {
+
+using boost::asio::awaitable;
+
+constexpr std::int64_t kDefaultHistory = 100;
+constexpr std::int64_t kMaxHistory = 1000;
+
+TimeText time_text(const AppRoutes& wiring) { return TimeText(wiring.configuration.settings()->base.posix_timezone); }
+
+boost::json::object show(const AppRoutes& wiring, const engine::AppView& app, const TimeText& text) {
+  const auto sample = app.pid != 0 ? wiring.sampler.sample(app.pid) : nullptr;
+  return app_json(app, sample.get(), wiring.engine.outputs(), text);
+}
+
+Result<engine::AppViewPtr> find_app(const AppRoutes& wiring, const Context& context, core::Access access) {
+  return api::find_app(wiring.engine.directory(), wiring.users, *context.principal, context.variable("name"), access);
+}
+
+awaitable<Response> view_app(const AppRoutes& wiring, Context& context) {
+  const auto app = find_app(wiring, context, core::Access::read);
+  if (!app) co_return error_response(app.error());
+  co_return json_response(show(wiring, **app, time_text(wiring)));
+}
+
+awaitable<Response> list_apps(const AppRoutes& wiring, Context& context) {
+  const TimeText text = time_text(wiring);
+  boost::json::array apps;
+  for (const auto& app : wiring.engine.directory().list())
+    if (may_access(wiring.users, *context.principal, *app->definition, core::Access::read))
+      apps.emplace_back(show(wiring, *app, text));
+  co_return json_response(apps);
+}
+
+awaitable<Response> check_health(const AppRoutes& wiring, Context& context) {
+  const auto app = wiring.engine.directory().find(context.variable("name"));
+  if (app == nullptr) co_return error_response(no_such_app(context.variable("name")));
+  co_return text_response(app->healthy ? "0" : "1");
+}
+
+// What GET gave can be put back, so the pid of the app's own process is no request to adopt it.
+Result<void> check_registration(const core::AppDefinition& definition, const engine::AppView* existing) {
+  if (auto named = core::check_app_name(definition.name); !named) return named;
+  if (definition.status == core::AppStatus::not_available)
+    return fail(ErrorKind::invalid_argument, "field 'status': 2 is for on-demand runs, use 0 or 1");
+  if (definition.pid != 0 && (existing == nullptr || existing->pid != definition.pid))
+    return fail(ErrorKind::invalid_argument, "field 'pid': attaching to a process is not supported yet");
+  return core::require_program(definition);
+}
+
+awaitable<Response> register_app(const AppRoutes& wiring, Context& context) {
+  const auto json = parse_json_object(context.request);
+  if (!json) co_return error_response(json.error());
+  auto parsed = core::parse_definition(*json);
+  if (!parsed) co_return error_response(parsed.error());
+  core::AppDefinition& definition = parsed->definition;
+
+  engine::Expected expected;
+  const auto existing = wiring.engine.directory().find(definition.name);
+  if (auto checked = check_registration(definition, existing.get()); !checked)
+    co_return error_response(checked.error());
+  if (existing != nullptr) {
+    const auto writable = api::find_app(wiring.engine.directory(), wiring.users, *context.principal, definition.name,
+                                        core::Access::write);
+    if (!writable) co_return error_response(writable.error());
+    expected.generation = existing->generation;
+  }
+  definition.owner = context.principal->user;
+
+  const auto registered = co_await on_engine<engine::AppViewPtr>([&](auto done) {
+    wiring.engine.register_app(std::move(definition), expected, std::move(done));
+  });
+  if (!registered) co_return error_response(registered.error());
+  if (*registered == nullptr) co_return error_response({ErrorKind::conflict, "the application was removed meanwhile", {}});
+  Response response = json_response(show(wiring, **registered, time_text(wiring)));
+  if (!parsed->unknown_fields.empty())
+    response.add_header("X-Unknown-Fields", fmt::format("{}", fmt::join(parsed->unknown_fields, ", ")));
+  co_return response;
+}
+
+awaitable<Response> set_enabled(const AppRoutes& wiring, Context& context, bool enabled) {
+  const auto app = find_app(wiring, context, core::Access::write);
+  if (!app) co_return error_response(app.error());
+  const std::string& name = (*app)->definition->name;
+  const auto changed = co_await on_engine<bool>(
+      [&](auto done) { wiring.engine.set_enabled(name, enabled, (*app)->generation, std::move(done)); });
+  if (!changed) co_return error_response(changed.error());
+  co_return message_response(fmt::format("{} <{}> success.", enabled ? "Enable" : "Disable", name));
+}
+
+awaitable<Response> restart_app(const AppRoutes& wiring, Context& context) {
+  const auto app = find_app(wiring, context, core::Access::write);
+  if (!app) co_return error_response(app.error());
+  const std::string& name = (*app)->definition->name;
+  const auto restarted = co_await on_engine<void>(
+      [&](auto done) { wiring.engine.restart_app(name, (*app)->generation, std::move(done)); });
+  if (!restarted) co_return error_response(restarted.error());
+  co_return message_response(fmt::format("Restart <{}> success.", name));
+}
+
+awaitable<Response> remove_app(const AppRoutes& wiring, Context& context) {
+  const auto app = find_app(wiring, context, core::Access::write);
+  if (!app) co_return error_response(app.error());
+  const core::AppDefinition& definition = *(*app)->definition;
+  if (definition.owner != context.principal->user)
+    if (const auto allowed = security::require_permission(*context.principal, "app-delete"); !allowed)
+      co_return error_response(allowed.error());
+  const auto removed = co_await on_engine<void>(
+      [&](auto done) { wiring.engine.remove_app(definition.name, (*app)->generation, std::move(done)); });
+  if (!removed) co_return error_response(removed.error());
+  co_return message_response(fmt::format("Application <{}> removed.", definition.name));
+}
+
+double seconds_since_epoch(core::WallTime instant) {
+  return std::chrono::duration<double>(instant.time_since_epoch()).count();
+}
+
+boost::json::object run_json(const store::RunRecord& run) {
+  boost::json::object json{{"process_uuid", run.run_id}, {"instance", run.instance}, {"pid", run.pid}};
+  if (run.start) json["start_time"] = seconds_since_epoch(*run.start);
+  if (run.end) json["end_time"] = seconds_since_epoch(*run.end);
+  if (run.return_code) json["return_code"] = *run.return_code;
+  json["reason"] = run.reason;
+  json["max_rss_bytes"] = run.max_rss_bytes;
+  json["cpu_seconds"] = std::chrono::duration<double>(run.cpu).count();
+  return json;
+}
+
+awaitable<Response> list_runs(const AppRoutes& wiring, Context& context) {
+  const auto app = find_app(wiring, context, core::Access::read);
+  if (!app) co_return error_response(app.error());
+  const auto limit = query_number(context.request, "limit", {1, kMaxHistory, kDefaultHistory});
+  if (!limit) co_return error_response(limit.error());
+  const auto before_seconds = query_number(context.request, "before", {.minimum = 0, .fallback = 0});
+  if (!before_seconds) co_return error_response(before_seconds.error());
+  std::optional<core::WallTime> before;
+  if (*before_seconds > 0) before = core::WallTime(std::chrono::seconds(*before_seconds));
+
+  auto stored = co_await on_worker(wiring.worker, [&wiring, name = (*app)->definition->name, limit = *limit, before] {
+    return wiring.states.runs(name, static_cast<std::size_t>(limit), before);
+  });
+  if (!stored) co_return error_response(stored.error());
+  boost::json::array runs;
+  // Rows are written when a run ends; the one that runs now is only known to the engine.
+  if ((*app)->pid != 0 && (*app)->last_start && (!before || *(*app)->last_start < *before)) {
+    store::RunRecord now;
+    now.run_id = (*app)->run_id;
+    now.pid = (*app)->pid;
+    now.start = (*app)->last_start;
+    now.reason = "running";
+    runs.emplace_back(run_json(now));
+  }
+  for (const auto& run : *stored)
+    if (runs.size() < static_cast<std::size_t>(*limit)) runs.emplace_back(run_json(run));
+  co_return json_response(runs);
+}
+
+}  // namespace
+
+void add_app_routes(RouteTable& table, AppRoutes wiring) {
+  const Answer app_answer{200, "The application with its runtime fields"};
+  const Answer missing{404, "No such application"};
+  const Answer not_allowed{403, "The caller may not view or edit this application"};
+  const Answer replaced{409, "Replaced or removed by another request meanwhile"};
+  const Answer done{200, "Done"};
+
+  table.add({.method = Method::get,
+             .pattern = "/appmesh/app/{name}",
+             .requirement = Requirement::permission("app-view"),
+             .handler = [wiring](Context& context) { return view_app(wiring, context); },
+             .summary = "One application",
+             .tag = "applications",
+             .answers = {app_answer, not_allowed, missing}});
+  table.add({.method = Method::get,
+             .pattern = "/appmesh/applications",
+             .requirement = Requirement::permission("app-view-all"),
+             .handler = [wiring](Context& context) { return list_apps(wiring, context); },
+             .summary = "All applications that the caller may read",
+             .tag = "applications",
+             .answers = {{200, "Array of applications"}}});
+  table.add({.method = Method::get,
+             .pattern = "/appmesh/app/{name}/health",
+             .requirement = Requirement::free(),
+             .handler = [wiring](Context& context) { return check_health(wiring, context); },
+             .summary = "Health of an application",
+             .tag = "applications",
+             .answers = {{200, "0 healthy, 1 unhealthy", std::string(kTextType)}, missing}});
+  table.add({.method = Method::put,
+             .pattern = "/appmesh/app/{name}",
+             .requirement = Requirement::permission("app-reg"),
+             .handler = [wiring](Context& context) { return register_app(wiring, context); },
+             .summary = "Register an application, or change it; the name is that of the body",
+             .tag = "applications",
+             .request_type = std::string(kJsonType),
+             .answers = {app_answer, {400, "A field is wrong; the message names it"}, not_allowed, replaced}});
+  for (const bool enabled : {true, false})
+    table.add({.method = Method::post,
+               .pattern = enabled ? "/appmesh/app/{name}/enable" : "/appmesh/app/{name}/disable",
+               .requirement = Requirement::permission("app-control"),
+               .handler = [wiring, enabled](Context& context) { return set_enabled(wiring, context, enabled); },
+               .summary = enabled ? "Enable an application" : "Disable an application and stop it",
+               .tag = "applications",
+               .answers = {done, not_allowed, missing, replaced, {412, "An on-demand run"}}});
+  table.add({.method = Method::post,
+             .pattern = "/appmesh/app/{name}/restart",
+             .requirement = Requirement::permission("app-control"),
+             .handler = [wiring](Context& context) { return restart_app(wiring, context); },
+             .summary = "Stop an application, then start it",
+             .tag = "applications",
+             .answers = {done, not_allowed, missing, replaced, {412, "The application is not enabled"}}});
+  table.add({.method = Method::del,
+             .pattern = "/appmesh/app/{name}",
+             .requirement = Requirement::token(),
+             .handler = [wiring](Context& context) { return remove_app(wiring, context); },
+             .summary = "Remove an application; others than its owner need app-delete",
+             .tag = "applications",
+             .answers = {done, not_allowed, missing, replaced}});
+  table.add({.method = Method::get,
+             .pattern = "/appmesh/app/{name}/runs",
+             .requirement = Requirement::permission("app-view"),
+             .handler = [wiring](Context& context) { return list_runs(wiring, context); },
+             .summary = "Runs of an application, newest first",
+             .tag = "applications",
+             .parameters = {{Parameter::In::query, "limit", "1 to 1000, default 100"},
+                            {Parameter::In::query, "before", "only runs started before this epoch second"}},
+             .answers = {{200, "Array of runs"}, not_allowed, missing}});
+}
+
+}  // namespace appmesh::api

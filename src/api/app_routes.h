@@ -1,0 +1,29 @@
+// Routes of applications: sections 2.2 to 2.5 of the wire contract. What they are given must outlive the route table; the
+// handlers run on any I/O thread.
+#pragma once
+
+#include <boost/asio/any_io_executor.hpp>
+
+#include "api/process_sampler.h"
+#include "api/router.h"
+#include "engine/engine.h"
+#include "security/user_directory.h"
+#include "store/configuration.h"
+#include "store/state_store.h"
+
+namespace appmesh::api {
+
+struct AppRoutes {
+  engine::Engine& engine;
+  const security::UserDirectory& users;
+  const store::Configuration& configuration;
+  store::StateStore& states;
+  ProcessSampler& sampler;
+  boost::asio::any_io_executor worker;  // for what blocks: the run history
+};
+
+void add_app_routes(RouteTable& table, AppRoutes wiring);     // view, register, enable, disable, restart, remove, history
+void add_output_routes(RouteTable& table, AppRoutes wiring);  // output
+void add_run_routes(RouteTable& table, AppRoutes wiring);     // run, syncrun
+
+}  // namespace appmesh::api

@@ -1,0 +1,125 @@
+// On-demand runs: section 2.5 of the wire contract.
+#include <fmt/format.h>
+
+#include "api/app_access.h"
+#include "api/app_routes.h"
+#include "api/on_engine.h"
+#include "api/query_numbers.h"
+
+namespace appmesh::api {
+
+namespace {
+
+using boost::asio::awaitable;
+
+constexpr std::int64_t kDefaultTimeout = 172'800;   // 2 days
+constexpr std::int64_t kDefaultLifetime = 216'000;  // 2.5 days
+constexpr std::int64_t kMaxSeconds = 259'200;       // 3 days
+constexpr std::uint64_t kMaxSyncOutput = 64ULL * 1024 * 1024;
+
+Result<void> read_times(const Request& request, engine::OnDemandRequest& run) {
+  const auto timeout = query_number(request, "timeout", {0, kMaxSeconds, kDefaultTimeout});
+  if (!timeout) return std::unexpected(timeout.error());
+  const auto lifetime =
+      query_number(request, "lifecycle", {*timeout, kMaxSeconds, std::max(kDefaultLifetime, *timeout)});
+  if (!lifetime) return std::unexpected(lifetime.error());
+  if (*lifetime == 0) return fail(ErrorKind::invalid_argument, "query 'lifecycle': must not be 0");
+  run.timeout = std::chrono::seconds(*timeout);
+  run.lifetime = std::chrono::seconds(*lifetime);
+  return {};
+}
+
+// The name of a registered app asks for a copy of it: only metadata, env and sec_env may differ.
+Result<void> merge_copy(const engine::AppView& source, engine::OnDemandRequest& run) {
+  core::AppDefinition& given = run.definition;
+  if (!given.command.empty())
+    return fail(ErrorKind::invalid_argument,
+                fmt::format("field 'command': <{}> is a registered application, its command cannot be replaced", given.name));
+  core::AppDefinition copy = *source.definition;
+  if (!given.metadata.is_null()) copy.metadata = std::move(given.metadata);
+  if (!given.env.empty()) copy.env = std::move(given.env);
+  if (given.sec_env) copy.sec_env = std::move(given.sec_env);
+  run.definition = std::move(copy);
+  run.numbered_name = true;
+  return {};
+}
+
+Result<engine::OnDemandRequest> read_run(const AppRoutes& wiring, const Context& context) {
+  engine::OnDemandRequest run;
+  if (auto times = read_times(context.request, run); !times) return std::unexpected(times.error());
+  const auto json = parse_json_object(context.request);
+  if (!json) return std::unexpected(json.error());
+  auto parsed = core::parse_definition(*json);
+  if (!parsed) return std::unexpected(parsed.error());
+  run.definition = std::move(parsed->definition);
+
+  const std::string& name = run.definition.name;
+  const auto existing = name.empty() ? nullptr : wiring.engine.directory().find(name);
+  if (existing != nullptr && !existing->on_demand) {
+    const auto readable =
+        find_app(wiring.engine.directory(), wiring.users, *context.principal, name, core::Access::read);
+    if (!readable) return std::unexpected(readable.error());
+    if (auto merged = merge_copy(**readable, run); !merged) return std::unexpected(merged.error());
+  } else if (auto program = core::require_program(run.definition); !program) {
+    return std::unexpected(program.error());
+  }
+  if (!run.definition.docker_image.empty())
+    return fail(ErrorKind::invalid_argument, "field 'docker_image': containers cannot be run on demand");
+  if (run.definition.command.empty()) return fail(ErrorKind::invalid_argument, "field 'command': required");
+  run.definition.owner = context.principal->user;
+  return run;
+}
+
+awaitable<Response> run_async(const AppRoutes& wiring, Context& context) {
+  auto run = read_run(wiring, context);
+  if (!run) co_return error_response(run.error());
+  const auto ticket = co_await on_engine<engine::RunTicket>(
+      [&](auto done) { wiring.engine.run(std::move(*run), std::move(done)); });
+  if (!ticket) co_return error_response(ticket.error());
+  co_return json_response(boost::json::object{{"name", ticket->app}, {"process_uuid", ticket->run_id}});
+}
+
+awaitable<Response> run_sync(const AppRoutes& wiring, Context& context) {
+  auto run = read_run(wiring, context);
+  if (!run) co_return error_response(run.error());
+  const auto finished = co_await on_engine<engine::FinishedRun>(
+      [&](auto done) { wiring.engine.run_and_wait(std::move(*run), std::move(done)); });
+  if (!finished) co_return error_response(finished.error());
+  auto output = wiring.engine.outputs().read(finished->ticket.app, finished->run_number, 0, kMaxSyncOutput);
+  // Its caller has all there is: nobody waits for the removal.
+  wiring.engine.remove_app(finished->ticket.app, finished->ticket.generation, [](Result<void>) {});
+
+  Response response = text_response(output ? std::move(output->bytes) : std::string{});
+  response.add_header("X-Exit-Code", std::to_string(finished->return_code));
+  if (output && output->end > 0) response.add_header("X-Output-Position", std::to_string(output->end));
+  co_return response;
+}
+
+}  // namespace
+
+void add_run_routes(RouteTable& table, AppRoutes wiring) {
+  const std::vector<Parameter> times{
+      {Parameter::In::query, "timeout", "seconds or duration after which the run is stopped, default 172800, 0: never"},
+      {Parameter::In::query, "lifecycle", "seconds or duration after which its application is removed, default 216000"}};
+  const Answer refused{400, "A field is wrong, or the start failed; the message says which"};
+  table.add({.method = Method::post,
+             .pattern = "/appmesh/app/run",
+             .requirement = Requirement::permission("app-run-async"),
+             .handler = [wiring](Context& context) { return run_async(wiring, context); },
+             .summary = "Start a command and answer at once",
+             .tag = "on-demand runs",
+             .parameters = times,
+             .request_type = std::string(kJsonType),
+             .answers = {{200, "name and process_uuid of the run"}, refused}});
+  table.add({.method = Method::post,
+             .pattern = "/appmesh/app/syncrun",
+             .requirement = Requirement::permission("app-run-sync"),
+             .handler = [wiring](Context& context) { return run_sync(wiring, context); },
+             .summary = "Run a command and answer when it has ended",
+             .tag = "on-demand runs",
+             .parameters = times,
+             .request_type = std::string(kJsonType),
+             .answers = {{200, "Its output; X-Exit-Code is its exit code", std::string(kTextType)}, refused}});
+}
+
+}  // namespace appmesh::api

@@ -1,0 +1,207 @@
+#include "daemon/daemon.h"
+
+#include <unistd.h>
+
+#include <optional>
+
+#include <boost/asio/thread_pool.hpp>
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include "api/app_routes.h"
+#include "api/auth_routes.h"
+#include "api/config_routes.h"
+#include "api/openapi.h"
+#include "api/password_workers.h"
+#include "api/process_sampler.h"
+#include "api/service.h"
+#include "api/token_authenticator.h"
+#include "api/user_routes.h"
+#include "core/version.h"
+#include "daemon/log.h"
+#include "engine/engine.h"
+#include "platform/clock.h"
+#include "platform/file.h"
+#include "security/identity.h"
+#include "store/configuration.h"
+#include "store/definition_store.h"
+#include "store/home_paths.h"
+#include "store/state_store.h"
+#include "telemetry/host_resources.h"
+#include "transport/http_server.h"
+#include "transport/io_pool.h"
+
+namespace appmesh::daemon {
+
+// In the order of construction: what stands below uses what stands above and goes first.
+struct Daemon::Parts {
+  store::HomePaths paths;
+  std::optional<platform::LockFile> lock;
+  std::unique_ptr<store::Configuration> configuration;
+  std::unique_ptr<store::StateStore> states;
+  std::unique_ptr<security::Identity> identity;
+  std::unique_ptr<store::DefinitionStore> definitions;
+  std::optional<boost::asio::thread_pool> workers;
+  std::optional<api::PasswordWorkers> password_workers;
+  std::optional<telemetry::HostResources> resources;
+  api::ProcessSampler sampler;
+  std::unique_ptr<engine::Engine> engine;
+  std::optional<api::TokenAuthenticator> authenticator;
+  std::shared_ptr<api::Service> service;
+  std::optional<transport::IoPool> pool;
+  std::unique_ptr<transport::HttpServer> server;
+};
+
+namespace {
+
+// A secret is shown to a person at a terminal, never to a log.
+void tell_first_password(security::Identity& identity, const store::HomePaths& paths) {
+  auto& password = identity.made().admin_password;
+  if (!password) return;
+  const auto file = security::initial_password_file(paths);
+  if (::isatty(STDERR_FILENO) == 1)
+    fmt::print(stderr, "\n  The user `admin` was made. Its password is {}\n  It also lies in {} until it is changed.\n\n",
+               *password, file.string());
+  else
+    spdlog::info("the user admin was made, its password lies in {} until it is changed", file.string());
+  password.reset();
+}
+
+engine::EngineOptions engine_options(const CommandLine& line, const store::HomePaths& paths,
+                                     const store::Settings& settings) {
+  engine::EngineOptions options;
+  options.home = paths.home;
+  options.output_directory = paths.stdout_dir;
+  options.default_directory =
+      settings.base.working_directory.empty() || settings.base.working_directory == paths.work ? paths.tmp
+                                                                                               : settings.base.working_directory;
+  options.keeper_program = line.program.parent_path() / "appkeeper";
+  options.inherited_environment = runtime::inheritable_environment(settings.base.inherit_env);
+  options.policy.stop_grace = settings.base.stop_grace;
+  options.policy.backoff_limit = settings.base.backoff_limit;
+  options.policy.restart_lost_runs = true;
+  options.output_limit_bytes = settings.base.output_limit_bytes;
+  return options;
+}
+
+transport::TlsOptions tls_options(const store::Settings::Ssl& ssl) {
+  return {.certificate_file = ssl.certificate_file,
+          .key_file = ssl.certificate_key_file,
+          .ca_path = ssl.ca_path,
+          .verify_client = ssl.verify_client};
+}
+
+api::CrossSitePolicy cross_site_policy(const store::Settings& settings) {
+  return {.cors_disabled = settings.rest.cors_disabled, .allowed_origins = settings.rest.csrf_allowed_origins};
+}
+
+}  // namespace
+
+Daemon::Daemon(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
+
+Daemon::~Daemon() {
+  // No new requests, then no new decisions, then everything decided is written.
+  if (parts_->server) parts_->server->stop();
+  if (parts_->engine) parts_->engine->stop();
+  if (parts_->pool) parts_->pool->stop();
+  if (parts_->definitions) parts_->definitions->flush();
+  if (parts_->states) parts_->states->flush();
+}
+
+Result<std::unique_ptr<Daemon>> Daemon::open(const CommandLine& line) {
+  auto admin_password = security::take_admin_password();  // before there are threads
+  auto owned = std::make_unique<Parts>();
+  Parts& parts = *owned;
+  std::unique_ptr<Daemon> daemon(new Daemon(std::move(owned)));
+  parts.paths = store::home_paths(line.home);
+  const core::WallTime now = platform::wall_now();
+
+  if (auto made = store::make_home(parts.paths); !made) return std::unexpected(made.error());
+  auto lock = platform::LockFile::acquire(parts.paths.pid_file);
+  if (!lock) return std::unexpected(lock.error());
+  parts.lock.emplace(std::move(*lock));
+  if (auto log = open_log(parts.paths.log_file); !log) return std::unexpected(log.error());
+
+  auto configuration = store::Configuration::load(line.home);
+  if (!configuration) return std::unexpected(configuration.error());
+  parts.configuration = std::move(*configuration);
+  const auto settings = parts.configuration->settings();
+  set_log_level(settings->base.log_level);
+  for (const auto& warning : parts.configuration->warnings()) spdlog::warn("configuration: {}", warning);
+
+  auto states = store::StateStore::open(parts.paths.state_file, {});
+  if (!states) return std::unexpected(states.error());
+  parts.states = std::move(*states);
+
+  auto identity = security::Identity::open(
+      parts.paths, *parts.states,
+      {.jwt_secret = settings->rest.jwt.salt,
+       .issuer = settings->rest.jwt.issuer,
+       .audiences = settings->rest.jwt.audience,
+       .password_complexity = [config = parts.configuration.get()] { return config->settings()->rest.password_complexity; },
+       .admin_password = std::move(admin_password)},
+      now);
+  if (!identity) return std::unexpected(identity.error());
+  parts.identity = std::move(*identity);
+  tell_first_password(*parts.identity, parts.paths);
+
+  auto definitions = store::DefinitionStore::open(parts.paths.apps, parts.identity->secrets());
+  if (!definitions) return std::unexpected(definitions.error());
+  parts.definitions = std::move(*definitions);
+
+  parts.engine = std::make_unique<engine::Engine>(engine_options(line, parts.paths, *settings), *parts.definitions,
+                                                  *parts.states);
+  if (auto started = parts.engine->start(); !started) return std::unexpected(started.error());
+
+  parts.workers.emplace(settings->rest.worker_threads);
+  parts.password_workers.emplace();
+  parts.resources.emplace(telemetry::HostResources::Options{
+      .home = parts.paths.home,
+      .start_time = now,
+      .description = [config = parts.configuration.get()] { return config->settings()->base.description; },
+      .keeper_pid = [engine = parts.engine.get()] { return engine->keeper_pid(); }});
+
+  api::RouteTable routes;
+  const api::AppRoutes apps{*parts.engine,  parts.identity->users(),       *parts.configuration, *parts.states,
+                            parts.sampler, parts.workers->get_executor()};
+  api::add_auth_routes(routes, {parts.identity->users(), parts.identity->tokens(), *parts.password_workers});
+  api::add_app_routes(routes, apps);
+  api::add_output_routes(routes, apps);
+  api::add_run_routes(routes, apps);
+  api::add_user_routes(routes, {parts.identity->users(), *parts.password_workers});
+  api::add_config_routes(routes, {.configuration = *parts.configuration,
+                                  .worker = parts.workers->get_executor(),
+                                  .resources = [resources = &*parts.resources] { return resources->collect(); }});
+  api::add_document_routes(routes, kVersion);
+  parts.authenticator.emplace(parts.identity->tokens());
+  parts.service = std::make_shared<api::Service>(std::move(routes), *parts.authenticator, cross_site_policy(*settings));
+  parts.configuration->observe([service = parts.service](const store::Settings& changed) {
+    set_log_level(changed.base.log_level);
+    service->set_cross_site_policy(cross_site_policy(changed));
+  });
+
+  parts.pool.emplace(settings->rest.io_threads);
+  if (settings->rest.enabled) {
+    auto server = transport::HttpServer::start({.address = settings->rest.listen_address,
+                                                .port = settings->rest.listen_port,
+                                                .tls = tls_options(settings->rest.ssl)},
+                                               *parts.pool, parts.service);
+    if (!server) return std::unexpected(server.error());
+    parts.server = std::move(*server);
+    spdlog::info("listening on https://{}:{}", settings->rest.listen_address, parts.server->port());
+  }
+  return daemon;
+}
+
+void Daemon::reload() {
+  if (auto reloaded = parts_->configuration->reload(); !reloaded)
+    spdlog::error("configuration stays as it was: {}", reloaded.error().message);
+  if (auto reloaded = parts_->identity->users().reload(); !reloaded)
+    spdlog::error("users stay as they were: {}", reloaded.error().message);
+  if (parts_->server)
+    if (auto reloaded = parts_->server->reload_tls(tls_options(parts_->configuration->settings()->rest.ssl)); !reloaded)
+      spdlog::error("certificates stay as they were: {}", reloaded.error().message);
+  spdlog::info("configuration, users and certificates were read again");
+}
+
+}  // namespace appmesh::daemon

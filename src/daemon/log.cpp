@@ -1,0 +1,52 @@
+#include "daemon/log.h"
+
+#include <unistd.h>
+
+#include <memory>
+#include <vector>
+
+#include <spdlog/async.h>
+#include <spdlog/sinks/rotating_file_sink.h>
+#include <spdlog/sinks/stdout_color_sinks.h>
+#include <spdlog/spdlog.h>
+
+namespace appmesh::daemon {
+
+namespace {
+
+constexpr std::size_t kFileBytes = 50UL * 1024 * 1024;
+constexpr std::size_t kOlderFiles = 4;
+constexpr std::size_t kQueuedLines = 1024;
+
+}  // namespace
+
+Result<void> open_log(const std::filesystem::path& file) {
+  try {
+    std::vector<spdlog::sink_ptr> sinks{
+        std::make_shared<spdlog::sinks::rotating_file_sink_mt>(file.string(), kFileBytes, kOlderFiles)};
+    if (::isatty(STDERR_FILENO) == 1) sinks.push_back(std::make_shared<spdlog::sinks::stderr_color_sink_mt>());
+    spdlog::init_thread_pool(kQueuedLines, 1);
+    auto logger = std::make_shared<spdlog::async_logger>("appsvc", sinks.begin(), sinks.end(), spdlog::thread_pool(),
+                                                         spdlog::async_overflow_policy::overrun_oldest);
+    logger->set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %^%l%$ [%t] %v");
+    logger->flush_on(spdlog::level::info);
+    spdlog::set_default_logger(std::move(logger));
+  } catch (const spdlog::spdlog_ex& error) {
+    return fail(ErrorKind::internal, error.what());
+  }
+  return {};
+}
+
+void set_log_level(store::LogLevel level) {
+  switch (level) {
+    case store::LogLevel::debug: return spdlog::set_level(spdlog::level::debug);
+    case store::LogLevel::info:
+    case store::LogLevel::notice: return spdlog::set_level(spdlog::level::info);
+    case store::LogLevel::warn: return spdlog::set_level(spdlog::level::warn);
+    case store::LogLevel::error: return spdlog::set_level(spdlog::level::err);
+  }
+}
+
+void close_log() { spdlog::shutdown(); }
+
+}  // namespace appmesh::daemon

@@ -1,0 +1,16 @@
+// The daemon's log: work/server.log, turned over at 50 MB with five files kept, and the terminal when there is one. Set up
+// once by main; afterwards spdlog's default logger may be used on any thread. It never blocks: a full queue drops the oldest.
+#pragma once
+
+#include <filesystem>
+
+#include "core/error.h"
+#include "store/configuration.h"
+
+namespace appmesh::daemon {
+
+[[nodiscard]] Result<void> open_log(const std::filesystem::path& file);
+void set_log_level(store::LogLevel level);
+void close_log();
+
+}  // namespace appmesh::daemon
