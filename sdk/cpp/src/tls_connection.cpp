@@ -178,14 +178,15 @@ void Connection::handshake(const Url& url, Deadline deadline, int cancel) {
     if (error == SSL_ERROR_SSL && ERR_GET_REASON(ERR_peek_last_error()) != SSL_R_UNEXPECTED_EOF_WHILE_READING) {
       throw ClientError(ErrorKind::kTls, "TLS handshake with " + url.authority() + " failed: " + openssl_reason());
     }
+    std::string why = "closed";
     try {
-      if (!after(result, deadline, cancel)) {
-        throw ClientError(ErrorKind::kClosed, url.authority() + " closed the connection during the TLS handshake");
-      }
+      if (after(result, deadline, cancel)) continue;
     } catch (const ClientError& failure) {
-      if (failure.kind() != ErrorKind::kTimeout) throw;
-      throw ClientError(ErrorKind::kConnect, "cannot connect to " + url.authority() + ": no TLS answer in time");
+      if (failure.kind() != ErrorKind::kTimeout && failure.kind() != ErrorKind::kClosed) throw;
+      why = failure.what();
     }
+    // Nothing was asked yet, so this is a connection that could not be made, not one that broke.
+    throw ClientError(ErrorKind::kConnect, "cannot connect to " + url.authority() + ": no TLS handshake: " + why);
   }
 }
 
@@ -205,8 +206,12 @@ bool Connection::after(int result, Deadline deadline, int cancel) {
       throw ClientError(ErrorKind::kClosed,
                         std::string("the connection broke: ") + (saved == 0 ? "closed" : std::strerror(saved)));
     default:
-      // Includes an end of file without close_notify, which an attacker can forge: never taken for a complete answer.
-      throw ClientError(ErrorKind::kClosed, "the connection broke: " + openssl_reason());
+      // An end of file without close_notify can be forged: it is never taken for the end of an answer.
+      if (ERR_GET_REASON(ERR_peek_last_error()) == SSL_R_UNEXPECTED_EOF_WHILE_READING) {
+        ERR_clear_error();
+        throw ClientError(ErrorKind::kClosed, "the server closed the connection in the middle");
+      }
+      throw ClientError(ErrorKind::kTls, "TLS: " + openssl_reason());
   }
 }
 
