@@ -23,25 +23,16 @@ constexpr Seconds kLateness{10};
 std::vector<Effect> step(LifecycleState& state, const Event& event, Now now, const Policy& policy) {
   Decider decider(state, now, policy);
   std::visit([&](const auto& what) { decider.on(what); }, event);
-  return decider.finish(std::holds_alternative<event::TimerDue>(event));
+  return decider.finish();
 }
 
-Decider::Decider(LifecycleState& state, Now now, const Policy& policy)
-    : s_(state), now_(now), policy_(policy), alarm_before_(alarm()) {}
+Decider::Decider(LifecycleState& state, Now now, const Policy& policy) : s_(state), now_(now), policy_(policy) {}
 
-std::vector<Effect> Decider::finish(bool rearm) {
+std::vector<Effect> Decider::finish() {
   if (persist_ && s_.phase != Phase::removed) emit(effect::PersistState{});
-  const auto wanted = alarm();
-  if (wanted && (rearm || wanted != alarm_before_)) {
-    effect::ArmTimer timer;
-    if (wanted->steady) {
-      timer.steady = wanted->steady;
-    } else {
-      timer.wall = wanted->wall;
-    }
-    emit(timer);
-  } else if (!wanted && alarm_before_ && !rearm) {
-    emit(effect::CancelTimer{});
+  const auto wanted = wanted_alarm();
+  if (const auto armed = std::exchange(s_.alarm, wanted); armed != wanted || (rearm_ && armed)) {
+    wanted ? emit(effect::ArmTimer{.wall = wanted->wall, .steady = wanted->steady}) : emit(effect::CancelTimer{});
   }
   if (deleted_) emit(effect::Delete{});  // last: nothing may be asked of an app that is forgotten
   return std::move(effects_);
@@ -105,6 +96,12 @@ void Decider::on(const event::RestartRequested&) {
 }
 
 void Decider::on(const event::TimerDue&) {
+  // It may also come because the clock was set, with the timer still armed or just used up: then set it again.
+  if (s_.alarm && is_due({.wall = s_.alarm->wall.value_or(now_.wall), .steady = s_.alarm->steady})) {
+    s_.alarm.reset();
+  } else {
+    rearm_ = true;
+  }
   if (s_.phase == Phase::removed) return;
   const auto removal = s_.on_demand && s_.on_demand->remove_at != WallTime{} ? s_.on_demand->remove_at : s_.remove_at;
   if (removal && now_.wall >= *removal) return remove();
@@ -114,7 +111,11 @@ void Decider::on(const event::TimerDue&) {
     const auto close = s_.on_demand ? std::nullopt : window_close(definition(), now_.wall);
     if (close && now_.wall >= *close) return stop(StopReason::window);
   }
-  if (heeds_next_start() && is_due(*s_.next_start)) next_start_due();
+  if (!heeds_next_start()) return;
+  // A clock that was set may have opened a window, so that the plan is too late. Occurrences stay, or they would
+  // double.
+  if (s_.phase == Phase::waiting && !s_.next_start->steady && !is_recurring(definition())) return plan();
+  if (is_due(*s_.next_start)) next_start_due();
 }
 
 void Decider::on(const event::RunStarted& started) {
@@ -414,22 +415,26 @@ bool Decider::is_due(const PlannedStart& planned) const {
 }
 
 // The earliest instant at which TimerDue has something to do.
-std::optional<Decider::Alarm> Decider::alarm() const {
+std::optional<Alarm> Decider::wanted_alarm() const {
   std::optional<Alarm> earliest;
-  const auto offer = [&](Alarm candidate) {
+  const auto offer = [&](const Alarm& candidate) {
     // A steady instant is compared as the wall time that it has by now's reckoning.
-    const auto wall = [&](const Alarm& a) { return a.steady ? now_.wall + (*a.steady - now_.steady) : a.wall; };
+    const auto wall = [&](const Alarm& a) {
+      return a.wall.value_or(now_.wall + (a.steady.value_or(now_.steady) - now_.steady));
+    };
     if (!earliest || wall(candidate) < wall(*earliest)) earliest = candidate;
   };
-  if (s_.phase == Phase::removed || !s_.definition) return earliest;
-  if (heeds_next_start()) offer({s_.next_start->steady ? WallTime{} : s_.next_start->wall, s_.next_start->steady});
-  if (s_.remove_at) offer({*s_.remove_at, {}});
-  if (s_.on_demand && s_.on_demand->remove_at != WallTime{}) offer({s_.on_demand->remove_at, {}});
+  const auto offer_wall = [&](WallTime at) { offer({.wall = at}); };
+  if (s_.phase == Phase::removed) return earliest;
+  if (heeds_next_start())
+    s_.next_start->steady ? offer({.steady = s_.next_start->steady}) : offer_wall(s_.next_start->wall);
+  if (s_.remove_at) offer_wall(*s_.remove_at);
+  if (s_.on_demand && s_.on_demand->remove_at != WallTime{}) offer_wall(s_.on_demand->remove_at);
   if (!is_live() || s_.phase == Phase::draining || s_.stop_reason != StopReason::none) return earliest;
   if (s_.on_demand) {
-    if (s_.on_demand->kill_at != WallTime{}) offer({s_.on_demand->kill_at, {}});
+    if (s_.on_demand->kill_at != WallTime{}) offer_wall(s_.on_demand->kill_at);
   } else if (const auto close = window_close(definition(), now_.wall)) {
-    offer({*close, {}});
+    offer_wall(*close);
   }
   return earliest;
 }

@@ -45,6 +45,13 @@ struct PlannedStart {
   bool operator==(const PlannedStart&) const = default;
 };
 
+// When the app's timer fires: exactly one of the two is set.
+struct Alarm {
+  std::optional<WallTime> wall;
+  std::optional<SteadyTime> steady;
+  bool operator==(const Alarm&) const = default;
+};
+
 struct OnDemand {
   std::chrono::seconds timeout{0};  // 0: no kill
   WallTime kill_at{};               // set at start when timeout > 0
@@ -79,6 +86,8 @@ struct LifecycleState {
   std::optional<WallTime> last_error_time;
   bool healthy = false;
   std::uint64_t missed_starts = 0;
+
+  std::optional<Alarm> alarm;  // what the engine's timer was last set to; not saved
 };
 
 namespace event {
@@ -90,7 +99,7 @@ struct Enabled {};
 struct Disabled {};
 struct Removed {};  // asked for by a user
 struct RestartRequested {};
-struct TimerDue {};
+struct TimerDue {};  // the timer fired, or the wall clock was set: then every app wants to know, armed or not
 struct RunStarted {
   RunNumber run = 0;
   std::int32_t pid = 0;

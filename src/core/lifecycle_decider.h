@@ -30,16 +30,10 @@ class Decider {
 
   void recover(RunNumber newest_run, RecoveredRun what);
 
-  // The effects, with the timer that the new state needs. `rearm`: no timer is armed any more.
-  [[nodiscard]] std::vector<Effect> finish(bool rearm);
+  // The effects, with the timer that the new state needs.
+  [[nodiscard]] std::vector<Effect> finish();
 
  private:
-  struct Alarm {
-    WallTime wall;
-    std::optional<SteadyTime> steady;  // set: this one decides
-    bool operator==(const Alarm&) const = default;
-  };
-
   [[nodiscard]] const AppDefinition& definition() const { return *s_.definition; }
   [[nodiscard]] bool is_live() const;
   [[nodiscard]] bool is_enabled() const { return s_.on_demand.has_value() || s_.status == AppStatus::enabled; }
@@ -47,7 +41,7 @@ class Decider {
   [[nodiscard]] bool is_due(const PlannedStart& planned) const;
   [[nodiscard]] Seconds grace() const;
   [[nodiscard]] Seconds next_backoff();
-  [[nodiscard]] std::optional<Alarm> alarm() const;
+  [[nodiscard]] std::optional<Alarm> wanted_alarm() const;
 
   // What follows when no run lives.
   void plan();       // by the schedule
@@ -86,9 +80,9 @@ class Decider {
   LifecycleState& s_;
   const Now now_;
   const Policy& policy_;
-  const std::optional<Alarm> alarm_before_;
   bool persist_ = false;
   bool deleted_ = false;
+  bool rearm_ = false;           // whether the engine's timer still runs is not known
   bool became_enabled_ = false;  // recover(): the file on disk says enabled, the saved state disabled
   std::vector<Effect> effects_;
 };

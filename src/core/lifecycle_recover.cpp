@@ -9,11 +9,12 @@ std::vector<Effect> recover(LifecycleState& state, RunNumber newest_run, Recover
                             const Policy& policy) {
   Decider decider(state, now, policy);
   decider.recover(newest_run, what);
-  return decider.finish(true);
+  return decider.finish();
 }
 
 void Decider::recover(RunNumber newest_run, RecoveredRun what) {
   if (s_.phase == Phase::removed) return;
+  s_.alarm.reset();  // whatever was armed, ArmTimer replaces it
   persist();
   take_over_status();
   if (newest_run > s_.last_run) catch_up(newest_run);

@@ -456,6 +456,11 @@ TEST_F(OnDemandTest, ARunIsKilledAtItsTimeoutAndForgottenAtItsLifetime) {
   EXPECT_THAT(step(event::TimerDue{}), ElementsAre("REMOVED", "delete"));
 }
 
+TEST_F(OnDemandTest, WithoutATimeoutOnlyItsLifetimeCounts) {
+  state.on_demand->timeout = seconds(0);
+  EXPECT_THAT(step(event::Defined{}), ElementsAre("start 1", "arm +100"));
+}
+
 TEST_F(OnDemandTest, NoPolicyAppliesToIt) {
   define({.behavior = {.exit = ExitAction::restart}, .status = AppStatus::not_available});
   state.on_demand = OnDemand{};
