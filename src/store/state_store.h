@@ -51,6 +51,8 @@ class StateStore {
   struct Options {
     std::uint64_t history_per_app = 1000;             // older runs are forgotten
     std::chrono::hours history_age{24 * 90};          // likewise
+    std::uint64_t history_total = 500'000;            // runs of all apps together (each on-demand run is an app of its own)
+    std::chrono::seconds retry_for{30};               // a full disk or an I/O error: how long a batch is tried again
     std::size_t queue_limit = 100'000;                // writes waiting; beyond it the asker waits (never the engine: it is warned at half)
   };
 
@@ -63,6 +65,8 @@ class StateStore {
   virtual void record_run(RunRecord run, Done done = nullptr) = 0;
   virtual void revoke_token(RevokedToken token, Done done) = 0;  // durable
   virtual void flush() = 0;
+  // Writes asked for and not yet committed: for a metric and for the warning at half of the limit.
+  [[nodiscard]] virtual std::size_t queued() const { return 0; }
 
   [[nodiscard]] virtual Result<std::vector<SavedApp>> load_apps() = 0;
   [[nodiscard]] virtual Result<std::vector<RevokedToken>> load_revoked(core::WallTime now) = 0;  // drops the expired ones

@@ -24,18 +24,15 @@ bool is_plain_character(char c) {
 bool may_be_plain(std::string_view text) {
   if (text.empty() || text.size() > kLongestPlain || text.back() == ' ') return false;
   const char first = text.front();
-  const bool starts_well = (first >= 'a' && first <= 'z') || (first >= 'A' && first <= 'Z') || first == '/' ||
-                           first == '_' || (first >= '0' && first <= '9');
+  // Texts that start with a digit are quoted: 1e5, 0x10 and 12:30 are numbers to some readers.
+  const bool starts_well =
+      (first >= 'a' && first <= 'z') || (first >= 'A' && first <= 'Z') || first == '/' || first == '_';
   if (!starts_well) return false;
   if (!std::ranges::all_of(text, [](char c) { return c == ' ' || is_plain_character(c); })) return false;
   // Words that YAML 1.1 readers take for booleans are quoted for their sake.
   for (const std::string_view word :
        {"yes", "no", "on", "off", "y", "n", "Yes", "No", "On", "Off", "YES", "NO", "ON", "OFF", "Y", "N"}) {
     if (text == word) return false;
-  }
-  if (first >= '0' && first <= '9') {
-    // 10.5-rc1 and 5m are texts for everybody, but 1e5, 0x10 and 12:30 are not for somebody.
-    return false;
   }
   return resolve_plain_scalar(text).is_string();
 }

@@ -1,0 +1,276 @@
+#include "store/state_store.h"
+
+#include <algorithm>
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+#include <thread>
+#include <variant>
+
+#include "platform/clock.h"
+#include "store/sqlite.h"
+#include "store/state_writer.h"
+
+namespace appmesh::store {
+namespace {
+
+constexpr std::size_t kMaxBatch = 4096;  // bounds the WAL of one commit and the time until its first Done
+constexpr std::chrono::milliseconds kRetryPause{500};
+
+struct DeleteApp {
+  std::string name;
+};
+struct ForgetExpired {
+  core::WallTime now;
+};
+using Write = std::variant<SavedApp, DeleteApp, RunRecord, RevokedToken, ForgetExpired>;
+
+struct Queued {
+  Write write;
+  StateStore::Done done;
+};
+
+bool is_durable(const Queued& queued) {
+  return std::holds_alternative<RevokedToken>(queued.write);
+}
+
+SqlResult<> carry_out(StateWriter& writer, const Write& write) {
+  struct Visitor {
+    StateWriter& writer;
+    SqlResult<> operator()(const SavedApp& app) const { return writer.save_app(app); }
+    SqlResult<> operator()(const DeleteApp& app) const { return writer.delete_app(app.name); }
+    SqlResult<> operator()(const RunRecord& run) const { return writer.record_run(run); }
+    SqlResult<> operator()(const RevokedToken& token) const { return writer.revoke_token(token); }
+    SqlResult<> operator()(const ForgetExpired& forget) const { return writer.forget_expired_tokens(forget.now); }
+  };
+  return std::visit(Visitor{writer}, write);
+}
+
+std::optional<core::WallTime> wall(std::optional<std::int64_t> micros) {
+  if (!micros) return std::nullopt;
+  return core::WallTime{std::chrono::microseconds{*micros}};
+}
+
+constexpr std::string_view kRunColumns =
+    "SELECT run_id,app,run_number,instance,pid,start_us,end_us,return_code,reason,max_rss_bytes,cpu_us FROM runs ";
+
+RunRecord run_of_row(const Statement& row) {
+  RunRecord run;
+  run.run_id = unpack_run_id(row.text(0));
+  run.app = row.text(1);
+  run.run_number = static_cast<std::uint64_t>(row.integer(2));
+  run.instance = static_cast<std::uint32_t>(row.integer(3));
+  run.pid = static_cast<std::int32_t>(row.integer(4));
+  run.start = wall(row.optional_integer(5));
+  run.end = wall(row.optional_integer(6));
+  if (const auto code = row.optional_integer(7)) run.return_code = static_cast<int>(*code);
+  run.reason = row.text(8);
+  run.max_rss_bytes = static_cast<std::uint64_t>(row.integer(9));
+  run.cpu = std::chrono::microseconds{row.integer(10)};
+  return run;
+}
+
+class SqliteStateStore final : public StateStore {
+ public:
+  SqliteStateStore(std::filesystem::path file, Options options, StateWriter writer)
+      : file_(std::move(file)), options_(options), writer_(std::move(writer)), thread_([this] { run(); }) {}
+
+  ~SqliteStateStore() override {
+    {
+      const std::lock_guard lock(mutex_);
+      stopping_ = true;
+    }
+    work_.notify_all();
+    thread_.join();
+  }
+
+  SqliteStateStore(const SqliteStateStore&) = delete;
+  SqliteStateStore& operator=(const SqliteStateStore&) = delete;
+
+  void save_app(SavedApp app, Done done) override { ask({std::move(app), std::move(done)}); }
+  void delete_app(std::string name, Done done) override { ask({DeleteApp{std::move(name)}, std::move(done)}); }
+  void record_run(RunRecord run, Done done) override { ask({std::move(run), std::move(done)}); }
+  void revoke_token(RevokedToken token, Done done) override { ask({std::move(token), std::move(done)}); }
+
+  void flush() override {
+    std::unique_lock lock(mutex_);
+    const std::uint64_t until = asked_;
+    room_.wait(lock, [&] { return finished_ >= until; });
+  }
+
+  std::size_t queued() const override {
+    const std::lock_guard lock(mutex_);
+    return static_cast<std::size_t>(asked_ - finished_);
+  }
+
+  Result<std::vector<SavedApp>> load_apps() override {
+    std::vector<SavedApp> apps;
+    auto done = read(
+        "SELECT name,state,definition FROM apps ORDER BY name", [](Statement&) {},
+        [&](const Statement& row) { apps.push_back({row.text(0), row.text(1), row.text(2)}); });
+    if (!done) return std::unexpected(done.error());
+    return apps;
+  }
+
+  Result<std::vector<RevokedToken>> load_revoked(core::WallTime now) override {
+    ask({ForgetExpired{now}, nullptr});
+    std::vector<RevokedToken> tokens;
+    auto done = read(
+        "SELECT jti,expires_us FROM revoked WHERE expires_us>?1",
+        [&](Statement& statement) { statement.bind(1, now.time_since_epoch().count()); },
+        [&](const Statement& row) { tokens.push_back({row.text(0), *wall(row.integer(1))}); });
+    if (!done) return std::unexpected(done.error());
+    return tokens;
+  }
+
+  Result<std::vector<RunRecord>> runs(const std::string& app, std::size_t limit,
+                                      std::optional<core::WallTime> before) override {
+    if (limit < 1 || limit > 1000) return fail(ErrorKind::invalid_argument, "limit must be 1..1000");
+    std::vector<RunRecord> found;
+    const std::string sql = std::string{kRunColumns} + (before ? "WHERE app=?1 AND start_us<?3" : "WHERE app=?1") +
+                            " ORDER BY start_us DESC, id DESC LIMIT ?2";
+    auto done = read(
+        sql,
+        [&](Statement& statement) {
+          statement.bind(1, app).bind(2, static_cast<std::int64_t>(limit));
+          if (before) statement.bind(3, before->time_since_epoch().count());
+        },
+        [&](const Statement& row) { found.push_back(run_of_row(row)); });
+    if (!done) return std::unexpected(done.error());
+    return found;
+  }
+
+  Result<std::optional<RunRecord>> find_run(const std::string& run_id) override {
+    std::optional<RunRecord> found;
+    const std::string id = pack_run_id(run_id);
+    auto done = read(
+        std::string{kRunColumns} + "WHERE run_id=?1", [&](Statement& statement) { statement.bind_blob(1, id); },
+        [&](const Statement& row) { found = run_of_row(row); });
+    if (!done) return std::unexpected(done.error());
+    return found;
+  }
+
+ private:
+  void ask(Queued queued) {
+    {
+      std::unique_lock lock(mutex_);
+      // A Done may ask for more; the writer thread must not wait for itself.
+      if (std::this_thread::get_id() != thread_.get_id()) {
+        room_.wait(lock, [&] { return queue_.size() < options_.queue_limit; });
+      }
+      queue_.push_back(std::move(queued));
+      ++asked_;
+    }
+    work_.notify_one();
+  }
+
+  void run() {
+    for (;;) {
+      std::vector<Queued> batch;
+      {
+        std::unique_lock lock(mutex_);
+        work_.wait(lock, [&] { return stopping_ || !queue_.empty(); });
+        if (queue_.empty()) return;
+        const auto count = static_cast<std::ptrdiff_t>(std::min(queue_.size(), kMaxBatch));
+        batch.assign(std::make_move_iterator(queue_.begin()), std::make_move_iterator(queue_.begin() + count));
+        queue_.erase(queue_.begin(), queue_.begin() + count);
+      }
+      commit(batch);
+      {
+        const std::lock_guard lock(mutex_);
+        finished_ += batch.size();
+      }
+      room_.notify_all();
+    }
+  }
+
+  // One transaction for the batch, tried again while the trouble may pass; then every Done hears how it ended.
+  void commit(std::vector<Queued>& batch) {
+    const auto deadline = std::chrono::steady_clock::now() + options_.retry_for;
+    std::vector<std::optional<SqlError>> refused(batch.size());
+    SqlResult<> outcome = attempt(batch, refused);
+    while (!outcome && outcome.error().is_transient() && std::chrono::steady_clock::now() < deadline && pause()) {
+      outcome = attempt(batch, refused);
+    }
+    for (std::size_t i = 0; i < batch.size(); ++i) {
+      if (!batch[i].done) continue;
+      if (!outcome) {
+        batch[i].done(std::unexpected(outcome.error().error()));
+      } else if (refused[i]) {
+        batch[i].done(std::unexpected(refused[i]->error()));
+      } else {
+        batch[i].done({});
+      }
+    }
+  }
+
+  // A write that SQLite refuses for its own sake (too large a text) is noted in `refused` and does not spoil the
+  // others.
+  SqlResult<> attempt(const std::vector<Queued>& batch, std::vector<std::optional<SqlError>>& refused) {
+    const auto give_up = [&](SqlError error) -> SqlResult<> {
+      writer_.roll_back();
+      return std::unexpected(std::move(error));
+    };
+    if (auto begun = writer_.begin(std::ranges::any_of(batch, is_durable)); !begun) return give_up(begun.error());
+    for (std::size_t i = 0; i < batch.size(); ++i) {
+      refused[i].reset();
+      auto written = carry_out(writer_, batch[i].write);
+      if (written) continue;
+      if (written.error().is_transient()) return give_up(written.error());
+      refused[i] = written.error();
+    }
+    if (auto committed = writer_.commit(); !committed) return give_up(committed.error());
+    return {};
+  }
+
+  // False when the store is being closed: then the last attempt was the last.
+  bool pause() {
+    std::unique_lock lock(mutex_);
+    return !work_.wait_for(lock, kRetryPause, [&] { return stopping_; });
+  }
+
+  template <typename Bind, typename Row>
+  Result<void> read(std::string_view sql, Bind bind, Row row) {
+    const std::lock_guard lock(read_mutex_);
+    if (!reader_) {
+      auto connection = Connection::open(file_, Connection::Mode::read);
+      if (!connection) return std::unexpected(connection.error().error());
+      reader_ = std::move(*connection);
+    }
+    auto statement = reader_.prepare(sql);
+    if (!statement) return std::unexpected(statement.error().error());
+    bind(*statement);
+    for (;;) {
+      const auto more = statement->next_row();
+      if (!more) return std::unexpected(more.error().error());
+      if (!*more) return {};
+      row(*statement);
+    }
+  }
+
+  const std::filesystem::path file_;
+  const Options options_;
+
+  std::mutex read_mutex_;
+  Connection reader_;  // opened at the first read
+
+  mutable std::mutex mutex_;
+  std::condition_variable work_;
+  std::condition_variable room_;
+  std::deque<Queued> queue_;
+  std::uint64_t asked_ = 0;
+  std::uint64_t finished_ = 0;
+  bool stopping_ = false;
+  StateWriter writer_;  // the writer thread's alone
+  std::thread thread_;  // last: it uses all of the above
+};
+
+}  // namespace
+
+Result<std::unique_ptr<StateStore>> StateStore::open(const std::filesystem::path& file, Options options) {
+  auto writer = StateWriter::open(file, options);
+  if (!writer) return std::unexpected(writer.error());
+  return std::make_unique<SqliteStateStore>(file, options, std::move(*writer));
+}
+
+}  // namespace appmesh::store
