@@ -99,9 +99,11 @@ void leave_standard_streams(int run_directory) {
   const Descriptor null{::open("/dev/null", O_RDWR | O_CLOEXEC)};
   const Descriptor file{
       ::openat(run_directory, kLogName, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600)};
+  if (!null) return;
+  const int output = file ? file.get() : null.get();
   ::dup2(null.get(), STDIN_FILENO);
-  ::dup2(file ? file.get() : null.get(), STDOUT_FILENO);
-  ::dup2(file ? file.get() : null.get(), STDERR_FILENO);
+  ::dup2(output, STDOUT_FILENO);
+  ::dup2(output, STDERR_FILENO);
 }
 
 bool resume(const char* state, KeeperOptions& options) {

@@ -306,7 +306,7 @@ TEST_F(Connections, of_another_uid_are_refused) {
     if (::setgroups(0, nullptr) != 0 || ::setresgid(65534, 65534, 65534) != 0 || ::setresuid(65534, 65534, 65534) != 0)
       ::_exit(10);
     const int socket = ::socket(AF_UNIX, SOCK_SEQPACKET, 0);
-    if (::connect(socket, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) ::_exit(11);
+    if (socket < 0 || ::connect(socket, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) ::_exit(11);
     char byte = 0;
     ::_exit(::recv(socket, &byte, 1, 0) <= 0 ? 0 : 12);
   }

@@ -1,6 +1,7 @@
 // Spawning: what a child gets, what it does not get, and how each failure is told.
 #include <cerrno>
 #include <csignal>
+#include <cstdlib>
 #include <cstring>
 #include <fstream>
 
@@ -11,7 +12,6 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <pwd.h>
-#include <stdlib.h>
 
 #include "keeper/keeper_harness.h"
 

@@ -44,6 +44,7 @@ int run_program(const std::vector<std::string>& words) {
   std::vector<std::string> copy{APPKEEPER_PATH};
   copy.insert(copy.end(), words.begin(), words.end());
   std::vector<char*> arguments;
+  arguments.reserve(copy.size() + 1);
   for (auto& word : copy) arguments.push_back(word.data());
   arguments.push_back(nullptr);
   posix_spawn_file_actions_t actions;
