@@ -87,18 +87,38 @@ RunMark current_run(PatientClient& client, const std::string& name) {
   return mark;
 }
 
-// The app restarted between two reads: what its last run wrote at the end is still in the output history.
-void drain_old_run(PatientClient& client, const std::string& name, const std::string& uuid, std::uint64_t position) {
+// The number under which the output of an older run is kept (1 = the one before the current), 0 when it is not known.
+// The history may or may not begin with the current run, and the row of a run that has just ended may still be missing.
+int output_index(PatientClient& client, const std::string& name, const std::string& uuid, const std::string& current) {
   const boost::json::array runs = history(client, name, kHistoryDepth);
-  for (std::size_t index = 1; index < runs.size(); ++index) {
-    if (!runs[index].is_object() || App(runs[index].get_object()).text("process_uuid") != uuid) continue;
-    for (;;) {
-      const OutputQuery query{.position = position, .index = static_cast<int>(index)};
-      const Output rest = client.call([&](Client& inner) { return inner.app_output(name, query); });
-      if (rest.run_changed || rest.text.empty()) return;
-      if (!write_output(rest.text)) throw Interrupted{};
-      position = std::max(rest.position, position + rest.text.size());
-    }
+  int index = 0;
+  for (const boost::json::value& value : runs) {
+    if (!value.is_object()) continue;
+    const App run(value.get_object());
+    const auto id = run.text("process_uuid");
+    if (id == current || run.number("instance").value_or(0) != 0) continue;
+    ++index;
+    if (id == uuid) return index;
+  }
+  return 0;
+}
+
+// The app restarted between two reads: what its last run wrote at the end is still in the output history, when the app
+// keeps one (stdout_cache_num).
+void drain_old_run(PatientClient& client, const std::string& name, const std::string& uuid, const std::string& current,
+                   std::uint64_t position) {
+  constexpr int kTries = 3;
+  int index = 0;
+  for (int i = 0; i < kTries && index == 0; ++i) {
+    if (i > 0) client.pause(50ms);
+    index = output_index(client, name, uuid, current);
+  }
+  while (index > 0) {
+    const OutputQuery query{.position = position, .index = index};
+    const Output rest = client.call([&](Client& inner) { return inner.app_output(name, query); });
+    if (rest.run_changed || rest.text.empty()) return;
+    if (!write_output(rest.text)) throw Interrupted{};
+    position = std::max(rest.position, position + rest.text.size());
   }
 }
 
@@ -133,8 +153,8 @@ class Follower {
 
  private:
   void next_run() {
-    if (!run_.uuid.empty()) drain_old_run(client_, name_, run_.uuid, position_);
     const RunMark now = current_run(client_, name_);
+    if (!run_.uuid.empty() && now.uuid != run_.uuid) drain_old_run(client_, name_, run_.uuid, now.uuid, position_);
     if (now == run_) client_.pause(kIdlePause);  // a daemon of another mind must not make us spin
     run_ = now;
     position_ = 0;
