@@ -172,7 +172,8 @@ TEST_F(LifecycleTest, ReportsOfOtherRunsAreIgnored) {
   run();
   for (const Event& event :
        std::vector<Event>{event::RunStarted{.run = 9}, event::StartFailed{.run = 9}, event::RunExited{.run = 9},
-                          event::RunGone{.run = 9}, event::RunStarted{.run = 0}, event::RunStarted{.run = 1}})
+                          event::RunGone{.run = 9}, event::RunStarted{.run = 0}, event::RunStarted{.run = 1},
+                          event::RunGone{.run = 1}, event::StartFailed{.run = 1}})
     EXPECT_THAT(step(event), IsEmpty());
   EXPECT_FALSE(persisted);
   EXPECT_EQ(state.phase, Phase::running);

@@ -17,7 +17,7 @@ std::uint64_t from_environment(const char* name, std::uint64_t otherwise) {
 }
 
 TEST(SimulationTest, NoSequenceOfEventsBreaksAPromise) {
-  constexpr std::uint64_t kStepsOfAnEpisode = 500;
+  constexpr std::uint64_t kStepsOfAnEpisode = 200;
   const std::uint64_t steps = from_environment("SIMULATION_STEPS", 200'000);
   const std::uint64_t first = from_environment("SIMULATION_SEED", 1);
   std::map<std::string, std::uint64_t> counts;

@@ -40,6 +40,7 @@ bool is_live(Phase phase) {
 World::World(std::uint64_t seed) : random_(seed), wall_(seconds(kEpoch)), steady_(seconds(1000)) {
   strict_disk_ = !one_in(4);
   policy_.restart_lost_runs = one_in(2);
+  quiet_user_ = one_in(3);
   accidents_ = std::array<std::uint64_t, 3>{0, 1, 5}[chance(3)];
   define();
 }
@@ -94,6 +95,7 @@ void World::define() {
 }
 
 void World::user_acts() {
+  if (quiet_user_ && !one_in(50)) return;
   switch (chance(12)) {
     case 0:
       return feed(event::Removed{});
@@ -264,6 +266,7 @@ void World::crash_daemon(bool with_host) {
   }
   for (auto& [number, run] : runs_) {
     run.drain_asked = false;
+    if (one_in(2)) run.stop_asked = false;  // the signal was not sent yet
     if (!run.forgotten) run.gone = false;
     run.recorded_at.reset();
     if (run.alive && one_in(4)) {  // it ends while nobody looks

@@ -94,6 +94,7 @@ class World {
   core::Policy policy_;
   bool strict_disk_;             // exits are acknowledged only when their record is on disk; else at once
   std::uint64_t accidents_ = 0;  // how often daemon, keeper and host die, in 100
+  bool quiet_user_ = false;      // lets the back-off grow
   bool calm_ = false;            // settling: no accidents
   core::WallTime wall_;
   core::SteadyTime steady_;
