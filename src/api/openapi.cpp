@@ -127,7 +127,7 @@ std::string generate_openapi(const RouteTable& routes, std::string_view version)
   for (const auto& route : routes.routes()) by_path[route->pattern][route->method] = route.get();
 
   std::string out =
-      "# Written from the route table. Do not edit: see CONTRIBUTING.md.\n"
+      "# Written from the route table by `APPMESH_WRITE=1 api_test --gtest_filter=OpenApi.*`. Do not edit.\n"
       "openapi: \"3.0.3\"\n"
       "info:\n"
       "  title: App Mesh\n"
