@@ -124,8 +124,8 @@ void check_password_of_nobody(std::string_view password) {
   // An over-long password is refused before any work for real users as well.
   if (password.size() > kMaxPasswordBytes) return;
   // Any hash will do: the work is what counts, the answer is thrown away.
-  static const std::string kNobody = hash_password(random_password()).value_or(std::string{});
-  [[maybe_unused]] const int ignored = crypto_pwhash_str_verify(kNobody.c_str(), password.data(), password.size());
+  static const std::string nobody = hash_password(random_password()).value_or(std::string{});
+  [[maybe_unused]] const int ignored = crypto_pwhash_str_verify(nobody.c_str(), password.data(), password.size());
 }
 
 bool is_password_hash(std::string_view stored) {
