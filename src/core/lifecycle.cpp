@@ -111,11 +111,7 @@ void Decider::on(const event::TimerDue&) {
     const auto close = s_.on_demand ? std::nullopt : window_close(definition(), now_.wall);
     if (close && now_.wall >= *close) return stop(StopReason::window);
   }
-  if (!heeds_next_start()) return;
-  // A clock that was set may have opened a window, so that the plan is too late. Occurrences stay, or they would
-  // double.
-  if (s_.phase == Phase::waiting && !s_.next_start->steady && !is_recurring(definition())) return plan();
-  if (is_due(*s_.next_start)) next_start_due();
+  review_plan();
 }
 
 void Decider::on(const event::RunStarted& started) {
@@ -178,14 +174,16 @@ void Decider::plan_anew() {
 }
 
 void Decider::plan() {
-  persist();
   if (s_.on_demand) return start();
-  const auto due = next_due(definition(), now_.wall, policy_.zone);
-  if (due && *due <= now_.wall) return start();
-  s_.next_start.reset();
-  if (due) s_.next_start = PlannedStart{.wall = *due};
-  s_.phase = due ? Phase::waiting : Phase::idle;
-  if (!due) set_error(std::string(kOutsideRange));
+  wait_until(next_due(definition(), now_.wall, policy_.zone));
+}
+
+// A clock that was set may have opened a window. Planned occurrences stay, or they would double.
+void Decider::review_plan() {
+  if (s_.phase == Phase::idle && s_.dormant && is_enabled()) return plan();
+  if (!heeds_next_start()) return;
+  if (s_.phase == Phase::waiting && !s_.next_start->steady && !is_recurring(definition())) return plan();
+  if (is_due(*s_.next_start)) next_start_due();
 }
 
 // The next occurrence was planned when the run was started, and may have come due while it was ending.
@@ -196,13 +194,17 @@ void Decider::wait_for_occurrence() {
 }
 
 void Decider::resume() {
+  wait_until(next_opening(definition(), now_.wall));
+}
+
+void Decider::wait_until(std::optional<WallTime> due) {
   persist();
-  const auto opening = next_opening(definition(), now_.wall);
-  if (opening && *opening <= now_.wall) return start();
+  if (due && *due <= now_.wall) return start();
   s_.next_start.reset();
-  if (opening) s_.next_start = PlannedStart{.wall = *opening};
-  s_.phase = opening ? Phase::waiting : Phase::idle;
-  set_error(std::string(kOutsideRange));
+  if (due) s_.next_start = PlannedStart{.wall = *due};
+  s_.phase = due ? Phase::waiting : Phase::idle;
+  s_.dormant = !due;
+  if (s_.dormant) set_error(std::string(kOutsideRange));
 }
 
 void Decider::start() {
@@ -210,6 +212,7 @@ void Decider::start() {
   s_.phase = Phase::starting;
   s_.stop_reason = StopReason::none;
   s_.restart_after_stop = false;
+  s_.dormant = false;
   if (const auto note = s_.last_error.find(kRestartIn); note != std::string::npos) s_.last_error.resize(note);
   if (s_.on_demand && s_.on_demand->timeout.count() > 0) s_.on_demand->kill_at = now_.wall + s_.on_demand->timeout;
   plan_next_occurrence();
@@ -244,6 +247,11 @@ void Decider::back_off() {
   if (s_.next_start && s_.next_start->wall <= until) return persist();  // the next occurrence comes first
   s_.next_start = PlannedStart{.wall = until, .steady = now_.steady + delay};
   set_error(fmt::format("{}{}{} s (back-off)", s_.last_error, kRestartIn, delay.count()));
+}
+
+void Decider::rest() {
+  s_.phase = Phase::idle;
+  s_.dormant = false;
 }
 
 void Decider::rest_disabled() {

@@ -73,6 +73,7 @@ struct LifecycleState {
   bool remove_after_stop = false;
 
   std::optional<PlannedStart> next_start;
+  bool dormant = false;               // idle because no start lies ahead; a clock that is set may change that
   std::optional<WallTime> remove_at;  // behavior `remove` with retention
   std::uint32_t backoff_step = 0;     // 0: next restart is immediate; then 1, 2, 4 … seconds up to 300
   SteadyTime run_started_steady{};

@@ -47,10 +47,11 @@ class Decider {
   void plan();       // by the schedule
   void plan_anew();  // the same after something a user did: nothing of the past counts
   void resume();     // as soon as the windows allow
-  void start();      // now
+  void wait_until(std::optional<WallTime> due);
+  void start();  // now
   void wait_for_occurrence();
-  void back_off();                         // after the back-off
-  void rest() { s_.phase = Phase::idle; }  // not at all
+  void back_off();  // after the back-off
+  void rest();      // not at all
   void rest_disabled();
   void after_run();  // the run is gone: decides between all of these
   void apply_exit_policy();
@@ -61,6 +62,7 @@ class Decider {
   void mark_started();
   void record_exit(const event::RunExited& exited);
   void drain();
+  void review_plan();
   void next_start_due();
   void plan_next_occurrence();
   void set_status(AppStatus status);

@@ -79,11 +79,10 @@ void Decider::recover_without_run(RunNumber newest_run, RecoveredRun what) {
       return;
     case Phase::idle:
       // A fresh app, or one that was enabled in the file; what rests after its exit goes on resting.
-      if (is_enabled() && (became_enabled_ || (s_.last_run == 0 && !s_.remove_at))) plan_anew();
-      return;
+      if (is_enabled() && (became_enabled_ || (s_.last_run == 0 && !s_.remove_at))) return plan_anew();
+      return review_plan();
     case Phase::waiting:
-      if (heeds_next_start() && is_due(*s_.next_start)) next_start_due();
-      return;
+      return review_plan();
     case Phase::starting:
       if (!was_started) {
         rest();

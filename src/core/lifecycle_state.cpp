@@ -121,6 +121,7 @@ json::object save_state(const LifecycleState& s, Now now) {
     members.time("kill_at", s.on_demand->kill_at);
     members.time("remove_at", s.on_demand->remove_at);
   }
+  fields.flag("dormant", s.dormant);
   fields.time("remove_at", s.remove_at);
   fields.number("backoff_step", s.backoff_step);
   fields.time("run_started", s.run_started_wall);
@@ -165,6 +166,7 @@ Result<void> load_state(LifecycleState& state, const json::object& saved, Now no
     on_demand.remove_at = members.time("remove_at").value_or(WallTime{});
     s.on_demand = on_demand;
   }
+  fields.flag("dormant", s.dormant);
   s.remove_at = fields.time("remove_at");
   fields.number("backoff_step", s.backoff_step, 64);
   s.run_started_wall = fields.time("run_started").value_or(WallTime{});

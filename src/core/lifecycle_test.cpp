@@ -127,6 +127,13 @@ TEST_F(LifecycleTest, AnAppPastItsEndRestsAndSaysWhy) {
   EXPECT_EQ(state.last_error, "outside valid time range");
 }
 
+TEST_F(LifecycleTest, AClockSetBackIntoTheRangeWakesADormantApp) {
+  define({.end_time = kStart});
+  step(event::Defined{});
+  pass(-10);
+  EXPECT_THAT(step(event::TimerDue{}), ElementsAre("start 1", "arm +0"));
+}
+
 // ---- A run ----
 
 TEST_F(LifecycleTest, AStartedRunIsCountedAndTold) {
