@@ -1,6 +1,6 @@
 """Wake-ups of daemon and keeper while 1,000 apps sleep: how often any of their threads went back to sleep, from /proc, and
 which system calls they made, from strace where it may trace."""
-import os
+import collections
 import pathlib
 import re
 import shutil
@@ -48,6 +48,7 @@ def traced_calls(context, pids, seconds):
 def run(context):
     seconds = 3 if context.quick else 10
     wakes, calls, timed = [], [], []
+    awake = collections.Counter()  # thread name -> wake-ups over all windows
     if context.has_daemon:
         with context.daemon() as daemon:
             daemon.load("bench_register", "--apps", 1000, "--callers", 8)
@@ -59,14 +60,16 @@ def run(context):
                 before = switches(pids)
                 time.sleep(seconds)
                 after = switches(pids)
-                wakes.append(sum(after.values()) - sum(before.get(thread, 0) for thread in after))
+                more = {thread: count - before.get(thread, 0) for thread, count in after.items()}
+                wakes.append(sum(more.values()))
+                awake.update({processes.thread_name(thread): count for thread, count in more.items() if count})
             traced = traced_calls(context, pids, seconds)
             if traced:
                 calls.append(traced[0])
                 timed.append(traced[1])
     window = f"in {seconds} s"
     return [
-        Figure(f"wake-ups of all threads {window}", "wake-ups", wakes, target=("==", 0)),
+        Figure(f"wake-ups of all threads {window}", "wake-ups", wakes, target=("==", 0), note=", ".join(f"{k}: {v}" for k, v in awake.items())),
         Figure(f"timed-out waits under strace {window}", "calls", timed, target=("==", 0)),
         Figure(f"system calls under strace {window}", "calls", calls),
     ]

@@ -5,7 +5,6 @@ import json
 import os
 import pathlib
 import secrets
-import shutil
 import socket
 import ssl
 import subprocess
@@ -79,7 +78,7 @@ class Daemon:
                     below.rmdir()
                 except OSError:
                     pass
-        shutil.rmtree(self.home, ignore_errors=True)
+        processes.delete_later(self.home)
 
     def _log_in(self):
         if self.process.poll() is not None:

@@ -64,7 +64,7 @@ def _number(value):
 
 def table(benchmarks):
     """`benchmarks`: name -> list of figures."""
-    head = ("BENCHMARK", "FIGURE", "OURS", "UNIT", "PEER", "RATIO", "TARGET", "")
+    head = ("BENCHMARK", "FIGURE", "OURS", "UNIT", "PEER", "RATIO", "TARGET", "", "NOTE")
     rows = [head]
     for benchmark, figures in benchmarks.items():
         for figure in figures:
@@ -73,6 +73,6 @@ def table(benchmarks):
                 target = f"{'ratio ' if figure.judged == 'ratio' else ''}{figure.target[0]} {figure.target[1]:g}"
             peer = f"{_number(figure.peer_value)} {figure.peer}" if figure.peer_samples else "-"
             verdict = {True: "pass", False: "MISS", None: "" if not figure.target else "no figure"}[figure.passed]
-            rows.append((benchmark, figure.name, _number(figure.value), figure.unit, peer, _number(figure.ratio), target, verdict))
+            rows.append((benchmark, figure.name, _number(figure.value), figure.unit, peer, _number(figure.ratio), target, verdict, figure.note))
     widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows)

@@ -63,7 +63,7 @@ class Supervisord:
         self.process.kill()
         self.process.wait()
         processes.end_orphans()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        processes.delete_later(self.folder)
 
     def running(self):
         server = xmlrpc.client.ServerProxy("http://localhost", transport=_UnixTransport(self.folder / "socket"))
@@ -145,4 +145,4 @@ http {{
             self.process.kill()
             self.process.wait()
         processes.end_orphans()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        processes.delete_later(self.folder)

@@ -2,6 +2,7 @@
 import ctypes
 import os
 import pathlib
+import shutil
 import signal
 import time
 
@@ -41,6 +42,11 @@ def name(pid):
         return pathlib.Path(f"/proc/{pid}/comm").read_text().strip()
     except OSError:
         return ""
+
+
+def thread_name(thread):
+    """Works for a thread id too, though /proc does not list it."""
+    return f"{name(thread)}/{thread}"
 
 
 def cpu_seconds(pids):
@@ -95,6 +101,20 @@ def end_orphans(known=(), seconds=20):
                 os.waitpid(pid, 0)
             except (ProcessLookupError, ChildProcessError):
                 pass
+
+
+_leftovers = []
+
+
+def delete_later(folder):
+    """At the end of the run: ext4 looks at every inode that was deleted within the last minutes before it gives out a new one, so
+    a deletion between two measurements slows the files that the second one creates."""
+    _leftovers.append(folder)
+
+
+def delete_leftovers():
+    while _leftovers:
+        shutil.rmtree(_leftovers.pop(), ignore_errors=True)
 
 
 def wait_until(condition, what, seconds=60, pause=0.02):
