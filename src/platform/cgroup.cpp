@@ -463,6 +463,12 @@ Result<void> CgroupTree::remove(const std::string& name) const {
   return result;
 }
 
+void CgroupTree::remove_empty_parent() const {
+  // rmdir refuses by itself while there is anything inside.
+  if (has_v2()) ::rmdir(v2_.c_str());
+  for (const auto& mount : v1_) ::rmdir(mount.parent.c_str());
+}
+
 // ---- CgroupPool
 
 Result<Cgroup> CgroupPool::take() {

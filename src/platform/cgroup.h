@@ -107,6 +107,8 @@ class CgroupTree {
   [[nodiscard]] Result<std::vector<std::string>> names() const;
   // It and what apps made below it; must be empty of processes, else conflict. A cgroup that is gone is success.
   [[nodiscard]] Result<void> remove(const std::string& name) const;
+  // Takes away the parent where no run is left in it, at a shutdown. Nothing can be created afterwards.
+  void remove_empty_parent() const;
 
  private:
   struct Mount {

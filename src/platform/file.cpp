@@ -1,5 +1,6 @@
 #include "platform/file.h"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdlib>
@@ -62,17 +63,51 @@ Result<std::string> read_open_file(const UniqueFd& fd, const std::filesystem::pa
   }
 }
 
-// Makes `name` with exactly `mode`, filled and synced. The caller unlinks it after a failure that comes later.
-Result<void> write_new_file(int directory_fd, const std::string& name, std::string_view content, mode_t mode) {
-  UniqueFd fd{::openat(directory_fd, name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode & 0700U)};
-  if (!fd) return file_error("create", name, errno);
-  Result<void> done = write_all(fd.get(), content);
-  // The umask may have taken bits away; more than the owner's are given only now that the content is there.
-  if (done && ::fchmod(fd.get(), mode) != 0) done = file_error("chmod", name, errno);
-  if (done) done = sync_fd(fd.get());
-  if (!done) ::unlinkat(directory_fd, name.c_str(), 0);
-  return done;
-}
+// A file under a temporary name, removed again unless it was renamed.
+class Temporary {
+ public:
+  Temporary(int directory_fd, const std::string& target)
+      : directory_fd_(directory_fd), name_("." + target.substr(0, 200) + "." + random_hex(6) + ".tmp") {}
+  Temporary(Temporary&& other) noexcept
+      : directory_fd_(other.directory_fd_), name_(std::exchange(other.name_, {})), fd_(std::move(other.fd_)) {}
+  Temporary& operator=(Temporary&&) = delete;
+  ~Temporary() {
+    if (fd_) ::unlinkat(directory_fd_, name_.c_str(), 0);
+  }
+
+  // Makes it with exactly `mode` and fills it.
+  Result<void> write(std::string_view content, mode_t mode) {
+    UniqueFd fd{
+        ::openat(directory_fd_, name_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode & 0700U)};
+    if (!fd) return file_error("create", name_, errno);
+    fd_ = std::move(fd);
+    if (auto done = write_all(fd_.get(), content); !done) return done;
+    // The umask may have taken bits away; more than the owner's are given only now that the content is there.
+    if (::fchmod(fd_.get(), mode) != 0) return file_error("chmod", name_, errno);
+    return {};
+  }
+  Result<void> sync() const { return sync_fd(fd_.get()); }
+
+  Result<void> rename_to(const std::string& target) {
+    if (::renameat(directory_fd_, name_.c_str(), directory_fd_, target.c_str()) != 0) {
+      return file_error("rename to", target, errno);
+    }
+    fd_.reset();
+    return {};
+  }
+  // Fails when the target exists, where a rename would overwrite.
+  Result<void> link_as(const std::string& target) const {
+    if (::linkat(directory_fd_, name_.c_str(), directory_fd_, target.c_str(), 0) == 0) return {};
+    return file_error("create", target, errno);
+  }
+
+ private:
+  int directory_fd_;
+  std::string name_;
+  UniqueFd fd_;
+};
+
+constexpr std::size_t kMaxOpenTemporaries = 64;
 
 struct DirectoryCloser {
   void operator()(DIR* directory) const { ::closedir(directory); }
@@ -109,7 +144,7 @@ Result<std::string> read_file_at(int directory_fd, const std::string& name, std:
 Result<std::string> read_private_file(const std::filesystem::path& path, std::uint64_t max_bytes) {
   UniqueFd fd{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)};
   if (!fd) return file_error("open", path, errno);
-  struct stat info {};
+  struct stat info{};
   if (::fstat(fd.get(), &info) != 0) return file_error("stat", path, errno);
   if (info.st_uid != ::geteuid() && info.st_uid != 0) {
     return fail(ErrorKind::permission_denied, path.string() + " belongs to another user");
@@ -140,36 +175,49 @@ Result<void> sync_fd(int fd) {
   return {};
 }
 
-Result<void> write_file_atomic_at(int directory_fd, const std::string& name, std::string_view content, mode_t mode,
-                                  SyncDirectory sync) {
-  const std::string temporary = "." + name.substr(0, 200) + "." + random_hex(6) + ".tmp";
-  if (auto written = write_new_file(directory_fd, temporary, content, mode); !written) return written;
-  if (::renameat(directory_fd, temporary.c_str(), directory_fd, name.c_str()) != 0) {
-    const int error_number = errno;
-    ::unlinkat(directory_fd, temporary.c_str(), 0);
-    return file_error("rename to", name, error_number);
+std::vector<Result<void>> write_files_atomic_at(int directory_fd, std::span<const NewContent> files, mode_t mode) {
+  std::vector<Result<void>> results;
+  results.reserve(files.size());
+  for (std::size_t from = 0; from < files.size(); from += kMaxOpenTemporaries) {
+    const auto chunk = files.subspan(from, std::min(kMaxOpenTemporaries, files.size() - from));
+    std::vector<Temporary> temporaries;
+    temporaries.reserve(chunk.size());
+    for (const auto& file : chunk) {
+      auto& temporary = temporaries.emplace_back(directory_fd, file.name);
+      results.push_back(temporary.write(file.content, mode));
+    }
+    // From the last: its transaction of the file system holds the earlier ones, whose own syncs then find nothing to
+    // do.
+    for (std::size_t i = 0; i < chunk.size(); ++i) {
+      if (auto& result = results[from + i]) result = temporaries[i].sync();
+    }
+    for (std::size_t i = 0; i < chunk.size(); ++i) {
+      if (auto& result = results[from + i]) result = temporaries[i].rename_to(chunk[i].name);
+    }
   }
-  if (sync == SyncDirectory::now) return sync_fd(directory_fd);
-  return {};
+  if (const auto synced = sync_fd(directory_fd); !synced) {
+    for (auto& result : results) {
+      if (result) result = synced;
+    }
+  }
+  return results;
 }
 
 Result<void> write_file_atomic(const std::filesystem::path& path, std::string_view content, mode_t mode) {
   auto directory = open_directory(parent_of(path));
   if (!directory) return std::unexpected(directory.error());
-  return write_file_atomic_at(directory->get(), path.filename().string(), content, mode, SyncDirectory::now);
+  const NewContent file{path.filename().string(), std::string{content}};
+  return write_files_atomic_at(directory->get(), {&file, 1}, mode).front();
 }
 
 Result<void> create_file(const std::filesystem::path& path, std::string_view content, mode_t mode) {
   auto directory = open_directory(parent_of(path));
   if (!directory) return std::unexpected(directory.error());
-  // link(2) fails when the target exists, where rename would overwrite; so the file appears whole or not at all.
   const std::string name = path.filename().string();
-  const std::string temporary = "." + name.substr(0, 200) + "." + random_hex(6) + ".tmp";
-  if (auto written = write_new_file(directory->get(), temporary, content, mode); !written) return written;
-  const bool linked = ::linkat(directory->get(), temporary.c_str(), directory->get(), name.c_str(), 0) == 0;
-  const int error_number = errno;
-  ::unlinkat(directory->get(), temporary.c_str(), 0);
-  if (!linked) return file_error("create", path, error_number);
+  Temporary temporary{directory->get(), name};
+  if (auto done = temporary.write(content, mode); !done) return done;
+  if (auto done = temporary.sync(); !done) return done;
+  if (auto done = temporary.link_as(name); !done) return done;
   return sync_fd(directory->get());
 }
 

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -27,8 +28,8 @@ namespace appmesh::platform {
 // The same for a file below an open directory, `name` being relative to it.
 [[nodiscard]] Result<std::string> read_file_at(int directory_fd, const std::string& name, std::uint64_t max_bytes);
 
-// A file that holds a secret. Errors besides those of read_file: permission_denied when its owner is neither this user nor
-// root, or when the group or others have any right to it.
+// A file that holds a secret. Errors besides those of read_file: permission_denied when its owner is neither this user
+// nor root, or when the group or others have any right to it.
 [[nodiscard]] Result<std::string> read_private_file(const std::filesystem::path& path, std::uint64_t max_bytes);
 
 // Writes a temporary file beside the target (O_EXCL, `mode` from birth whatever the umask), syncs it, renames it over
@@ -36,9 +37,14 @@ namespace appmesh::platform {
 // untouched.
 [[nodiscard]] Result<void> write_file_atomic(const std::filesystem::path& path, std::string_view content, mode_t mode);
 
-enum class SyncDirectory : std::uint8_t { now, later };  // later: the caller syncs the directory once for a batch
-[[nodiscard]] Result<void> write_file_atomic_at(int directory_fd, const std::string& name, std::string_view content,
-                                                mode_t mode, SyncDirectory sync);
+struct NewContent {
+  std::string name;  // below the directory
+  std::string content;
+};
+// The same for many files of one directory, of which each is whole or untouched on its own: the disk is waited for
+// about twice for all of them together instead of twice for each. One result for each file, in their order.
+[[nodiscard]] std::vector<Result<void>> write_files_atomic_at(int directory_fd, std::span<const NewContent> files,
+                                                              mode_t mode);
 
 // Makes the file and fails with conflict when it is there already: for keys, which must never be overwritten.
 [[nodiscard]] Result<void> create_file(const std::filesystem::path& path, std::string_view content, mode_t mode);

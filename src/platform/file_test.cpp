@@ -41,6 +41,20 @@ TEST(File, AtomicWriteGivesTheModeWhateverTheUmask) {
   EXPECT_EQ(mode_of(dir / "d/e"), 0755U);
 }
 
+TEST(File, ABatchWritesEachFileOnItsOwnAndSaysWhichFailed) {
+  const TestDirectory dir;
+  ASSERT_TRUE(make_dirs(dir / "f70/in-the-way", 0700));
+  std::vector<NewContent> files;
+  for (int i = 0; i < 150; ++i)
+    files.push_back({"f" + std::to_string(i), std::string(static_cast<std::size_t>(i), 'x')});
+  const auto fd = open_directory(dir.path()).value();
+  const auto results = write_files_atomic_at(fd.get(), files, 0600);
+  ASSERT_EQ(results.size(), 150U);
+  for (std::size_t i = 0; i < results.size(); ++i) EXPECT_EQ(results[i].has_value(), i != 70) << i;
+  EXPECT_EQ(read_file(dir / "f149", 1000).value().size(), 149U);
+  EXPECT_EQ(list_directory(fd.get(), 1000).value().size(), 150U) << "no temporary file is left";
+}
+
 TEST(File, AtomicWriteOverADirectoryFailsAndLeavesNothingBehind) {
   const TestDirectory dir;
   ASSERT_TRUE(make_dirs(dir / "sub/full", 0700));

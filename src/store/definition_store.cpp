@@ -123,26 +123,36 @@ class YamlDefinitionStore final : public DefinitionStore {
     std::map<std::string_view, const Change*> last;
     for (const auto& change : batch) last[change.name] = &change;
     std::map<std::string_view, Result<void>> outcomes;
-    bool changed = false;
+    std::vector<platform::NewContent> files;
+    std::vector<std::string_view> written;
+    bool erased = false;
     for (const auto& [name, change] : last) {
-      Result<void> outcome = change->definition ? write(*change->definition) : erase(change->name);
-      changed = changed || outcome.has_value();
-      outcomes.emplace(name, std::move(outcome));
+      if (!change->definition) {
+        outcomes[name] = erase(change->name);
+        erased = true;
+      } else if (auto text = text_of(*change->definition)) {
+        files.push_back({change->name + std::string{kSuffix}, std::move(*text)});
+        written.push_back(name);
+      } else {
+        outcomes[name] = std::unexpected(text.error());
+      }
     }
-    const Result<void> synced = changed ? platform::sync_fd(fd_.get()) : Result<void>{};
+    // Writing syncs the directory, and with it what was erased before.
+    if (!files.empty()) {
+      auto results = platform::write_files_atomic_at(fd_.get(), files, 0600);
+      for (std::size_t i = 0; i < written.size(); ++i) outcomes[written[i]] = std::move(results[i]);
+    }
+    const Result<void> synced = erased && files.empty() ? platform::sync_fd(fd_.get()) : Result<void>{};
     for (auto& change : batch) {
       if (!change.done) continue;
-      const Result<void>& outcome = outcomes.at(change.name);
+      const Result<void>& outcome = outcomes[change.name];
       change.done(outcome && !synced ? synced : outcome);
     }
   }
 
-  Result<void> write(const core::AppDefinition& definition) const {
-    if (auto named = core::check_app_name(definition.name); !named) return named;  // it becomes a path
-    const auto text = to_file_text(definition, secrets_);
-    if (!text) return std::unexpected(text.error());
-    return platform::write_file_atomic_at(fd_.get(), definition.name + std::string{kSuffix}, *text, 0600,
-                                          platform::SyncDirectory::later);
+  Result<std::string> text_of(const core::AppDefinition& definition) const {
+    if (auto named = core::check_app_name(definition.name); !named) return std::unexpected(named.error());
+    return to_file_text(definition, secrets_);
   }
 
   Result<void> erase(const std::string& name) const {

@@ -1,7 +1,11 @@
 #include "store/sqlite.h"
 
+#include <utility>
+
 namespace appmesh::store {
 namespace {
+
+constexpr int kMaxRowBytes = 16 << 20;
 
 SqlError error_of(sqlite3* handle, int code) {
   const char* message = handle != nullptr ? sqlite3_errmsg(handle) : sqlite3_errstr(code);
@@ -24,24 +28,29 @@ bool SqlError::is_transient() const {
   }
 }
 
+void Statement::note(int code) {
+  if (bind_error_ == SQLITE_OK) bind_error_ = code;
+}
+
 Statement& Statement::bind(int index, std::int64_t value) {
-  sqlite3_bind_int64(handle_.get(), index, value);
+  note(sqlite3_bind_int64(handle_.get(), index, value));
   return *this;
 }
 
 Statement& Statement::bind(int index, std::string_view text) {
   // A null pointer would bind NULL, and the data() of an empty view may be one.
-  sqlite3_bind_text64(handle_.get(), index, text.empty() ? "" : text.data(), text.size(), SQLITE_STATIC, SQLITE_UTF8);
+  note(sqlite3_bind_text64(handle_.get(), index, text.empty() ? "" : text.data(), text.size(), SQLITE_STATIC,
+                           SQLITE_UTF8));
   return *this;
 }
 
 Statement& Statement::bind_blob(int index, std::string_view bytes) {
-  sqlite3_bind_blob64(handle_.get(), index, bytes.empty() ? "" : bytes.data(), bytes.size(), SQLITE_STATIC);
+  note(sqlite3_bind_blob64(handle_.get(), index, bytes.empty() ? "" : bytes.data(), bytes.size(), SQLITE_STATIC));
   return *this;
 }
 
 Statement& Statement::bind_null(int index) {
-  sqlite3_bind_null(handle_.get(), index);
+  note(sqlite3_bind_null(handle_.get(), index));
   return *this;
 }
 
@@ -50,6 +59,9 @@ Statement& Statement::bind(int index, const std::optional<std::int64_t>& value) 
 }
 
 SqlResult<> Statement::run() {
+  if (const int error = std::exchange(bind_error_, SQLITE_OK); error != SQLITE_OK) {
+    return std::unexpected(error_of(nullptr, error));
+  }
   const int code = sqlite3_step(handle_.get());
   SqlResult<> result;
   if (code != SQLITE_DONE && code != SQLITE_ROW) {
@@ -60,6 +72,9 @@ SqlResult<> Statement::run() {
 }
 
 SqlResult<bool> Statement::next_row() {
+  if (const int error = std::exchange(bind_error_, SQLITE_OK); error != SQLITE_OK) {
+    return std::unexpected(error_of(nullptr, error));
+  }
   const int code = sqlite3_step(handle_.get());
   if (code == SQLITE_ROW) return true;
   SqlResult<bool> result = false;
@@ -101,6 +116,7 @@ SqlResult<Connection> Connection::open(const std::filesystem::path& file, Mode m
   if (code != SQLITE_OK) return std::unexpected(connection.last_error(code));
   sqlite3_extended_result_codes(raw, 1);
   sqlite3_busy_timeout(raw, 5000);
+  sqlite3_limit(raw, SQLITE_LIMIT_LENGTH, kMaxRowBytes);
   // Small on purpose: the whole daemon stays below 20 MiB and the page cache of the kernel is shared anyway.
   sqlite3_db_config(raw, SQLITE_DBCONFIG_LOOKASIDE, nullptr, 256, 64);
   if (auto set = connection.execute("PRAGMA cache_size=-256; PRAGMA mmap_size=0; PRAGMA temp_store=MEMORY;"); !set) {

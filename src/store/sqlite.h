@@ -50,7 +50,9 @@ class Statement {
   struct Finalize {
     void operator()(sqlite3_stmt* statement) const { sqlite3_finalize(statement); }
   };
+  void note(int code);
   std::unique_ptr<sqlite3_stmt, Finalize> handle_;
+  int bind_error_ = SQLITE_OK;  // the first since the last run, which it fails
 };
 
 class Connection {

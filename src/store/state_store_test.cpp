@@ -234,7 +234,7 @@ TEST_F(StateStoreTest, AWriteThatCannotBeDoneDoesNotSpoilTheOthers) {
   Result<void> large;
   Result<void> small = fail(ErrorKind::internal, "not called");
   store->save_app({"small", "1", ""}, [&](Result<void> done) { small = std::move(done); });
-  store->save_app({"large", std::string(1'100'000'000, 'x'), ""}, [&](Result<void> done) { large = std::move(done); });
+  store->save_app({"large", std::string(20'000'000, 'x'), ""}, [&](Result<void> done) { large = std::move(done); });
   store->flush();
   EXPECT_TRUE(small);
   ASSERT_FALSE(large);

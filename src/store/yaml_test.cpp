@@ -30,17 +30,17 @@ TEST(Yaml, UnquotedScalarsHaveTheirTypeAndQuotedOnesAreTexts) {
 
 TEST(Yaml, NumbersThatAreNotPlainDecimalStayTexts) {
   EXPECT_EQ(read("a: 0123\nb: 0x1F\nc: 12:30\nd: 1_000\ne: .inf\nf: yes\ng: 99999999999999999999\nh: +\ni: -\n"),
-            "refused: line 9: block sequence entries are not allowed in this context");
+            "refused: line 9: illegal block entry");
   EXPECT_EQ(
       read("a: 0123\nb: 0x1F\nc: 12:30\nd: 1_000\ne: .inf\nf: yes\ng: 99999999999999999999\nh: +\n"),
       R"({"a":"0123","b":"0x1F","c":"12:30","d":"1_000","e":".inf","f":"yes","g":"99999999999999999999","h":"+"})");
 }
 
 TEST(Yaml, WhereATextIsWantedNothingIsTakenForANumber) {
-  const auto object = parse_yaml("env: {A: 0123, B: true, C: 1.50, D: '', E: null?}\nn: 0\n",
+  const auto object = parse_yaml("env: {A: 0123, B: true, C: 1.50, D: ''}\nn: 0\n",
                                  [](YamlPath path) { return path.size() == 2 && path[0] == "env"; });
   ASSERT_TRUE(object) << object.error().message;
-  EXPECT_EQ(json::serialize(*object), R"({"env":{"A":"0123","B":"true","C":"1.50","D":"","E":"null?"},"n":0})");
+  EXPECT_EQ(json::serialize(*object), R"({"env":{"A":"0123","B":"true","C":"1.50","D":""},"n":0})");
   const auto empty = parse_yaml("x: 1\nenv:\n  FOO:\n", [](YamlPath path) { return path.size() == 2; });
   EXPECT_THAT(empty.error().message, HasSubstr("env.FOO"));
 }
@@ -61,9 +61,9 @@ TEST(Yaml, RefusesWhatCouldGrowOrHideAndSaysWhere) {
 }
 
 TEST(Yaml, RefusesWhatIsNestedTooDeepAtOnce) {
-  std::string deep = "a: ";
-  for (int i = 0; i < 100'000; ++i) deep += '[';
-  EXPECT_THAT(read(deep), HasSubstr("nested deeper"));
+  const std::string deep(100'000, '[');
+  EXPECT_THAT(read("a: " + deep), HasSubstr("refused"));
+  EXPECT_THAT(read("a: " + deep + std::string(100'000, ']')), HasSubstr("nested deeper"));
   std::string fits = "a: ";
   for (int i = 0; i < kMaxYamlDepth - 1; ++i) fits += '[';
   for (int i = 0; i < kMaxYamlDepth - 1; ++i) fits += ']';
