@@ -3,6 +3,7 @@ with as many threads."""
 import json
 import subprocess
 
+from harness import processes
 from harness.figures import Figure
 
 
@@ -15,7 +16,7 @@ def spawn_loop(context, threads, count):
 def run(context):
     one_call_count = 100 if context.quick else 300
     each = 50 if context.quick else 150
-    one, eight, bare_one, bare_eight = [], [], [], []
+    one, eight, bare_one, bare_eight, cpu = [], [], [], [], []
 
     def measure(daemon):
         for _ in range(context.repeats):
@@ -23,7 +24,9 @@ def run(context):
                 one.append(daemon.load("bench_syncrun", "--callers", 1, "--count", one_call_count))
             bare_one.append(spawn_loop(context, 1, one_call_count))
             if daemon:
-                eight.append(daemon.load("bench_syncrun", "--callers", 8, "--count", each))
+                before = processes.cpu_seconds(daemon.pids)
+                eight.append(daemon.load("bench_syncrun", "--callers", 8, "--count", each, "--warm-up", 0))
+                cpu.append((processes.cpu_seconds(daemon.pids) - before) / eight[-1]["calls"] * 1e6)
             bare_eight.append(spawn_loop(context, 8, each))
 
     if context.has_daemon:
@@ -43,4 +46,5 @@ def run(context):
         Figure("throughput, 8 callers", "runs/s", of(eight, "per_second"), "posix_spawn x8", of(bare_eight, "per_second"),
                target=(">=", 0.5), judged="ratio"),
         Figure("latency p99, 8 callers", "ms", of(eight, "p99_us", 1e-3)),
+        Figure("daemon + keeper CPU a run, 8 callers", "us", cpu),
     ]

@@ -61,9 +61,9 @@ class Daemon:
         return self
 
     def __exit__(self, *_):
+        self._note_cgroups()
         if self.connection:
             self.connection.close()
-        self._note_cgroups()
         if self.process:
             self.process.terminate()
             try:
@@ -138,8 +138,11 @@ class Daemon:
     def _note_cgroups(self):
         """The daemon leaves its cgroups behind with the apps. Ours are the parents of the cgroups that the apps are in."""
         try:
+            if not processes.children(self.keeper):  # no app left that could show them
+                self.add_app("cgroup-probe", "/bin/sleep 600")
+                processes.wait_until(lambda: processes.children(self.keeper), "the start of an app", seconds=5)
             apps = processes.children(self.keeper)[:3]
-        except RuntimeError:
+        except (RuntimeError, OSError, http.client.HTTPException):
             return
         for pid in apps:
             try:

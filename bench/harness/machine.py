@@ -2,6 +2,7 @@
 import os
 import platform
 import subprocess
+import time
 
 
 def _first(path, key):
@@ -23,6 +24,18 @@ def version_of(command):
         return None
     text = (done.stdout + done.stderr).strip()
     return text.splitlines()[0] if text else None
+
+
+def busy_share(seconds=1.0):
+    """Share of the processors that somebody else uses now, 0..1: figures taken beside other work are not figures."""
+    def ticks():
+        with open("/proc/stat") as file:
+            return [int(word) for word in file.readline().split()[1:9]]
+    before = ticks()
+    time.sleep(seconds)
+    passed = [after - earlier for after, earlier in zip(ticks(), before)]
+    idle = passed[3] + passed[4]
+    return 1 - idle / max(1, sum(passed))
 
 
 def describe(peers):
