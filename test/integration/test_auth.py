@@ -244,13 +244,13 @@ def test_the_ownership_digits_hold_for_every_route(permission, group, others, pe
         answer = client.request("GET", f"/appmesh/app/{name}")
         assert answer.status == read, (user, answer)
         if not may_read:
-            assert answer.message == f"User {user} is not allowed to VIEW app {name}"
+            assert answer.message == f"User <{user}> is not allowed to <VIEW> app <{name}>"
         assert (name in client.apps()) == may_read, user
         assert client.output(name).status == read, user
         answer = client.request("POST", f"/appmesh/app/{name}/enable")
         assert answer.status == write, (user, answer)
         if not may_write:
-            assert answer.message == f"User {user} is not allowed to EDIT app {name}"
+            assert answer.message == f"User <{user}> is not allowed to <EDIT> app <{name}>"
             same = {"name": name, "command": "sleep 1000", "permission": permission}
             assert client.request("PUT", f"/appmesh/app/{name}", body=same).status == 403
             assert client.request("DELETE", f"/appmesh/app/{name}").status == 403
