@@ -1,8 +1,5 @@
 #include "engine/run_supervisor.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
@@ -10,7 +7,9 @@
 #include <utility>
 
 #include <boost/asio/post.hpp>
+#include <fcntl.h>
 #include <spdlog/spdlog.h>
+#include <unistd.h>
 
 #include "platform/clock.h"
 #include "platform/process.h"
@@ -101,8 +100,8 @@ LiveRun& RunSupervisor::adopt_known(const runtime::KnownRun& known, const runtim
   return taken;
 }
 
-LiveRun& RunSupervisor::start(const core::AppDefinition& definition, std::uint64_t app_generation, core::RunNumber number,
-                              const runtime::LaunchOptions& options) {
+LiveRun& RunSupervisor::start(const core::AppDefinition& definition, std::uint64_t app_generation,
+                              core::RunNumber number, const runtime::LaunchOptions& options) {
   auto owned = std::make_unique<LiveRun>();
   LiveRun& run = *owned;
   run.id = runtime::RunId::random();
@@ -219,8 +218,8 @@ void RunSupervisor::drain(LiveRun& run, std::chrono::seconds grace, core::Leftov
 void RunSupervisor::signal_all(LiveRun& run, int signal_number) {
   if (!run.tag.cgroup.empty()) {
     if (const auto cgroup = cgroups_.open_existing(run.tag.cgroup)) {
-      const bool done = signal_number == SIGKILL ? cgroup->kill_all().has_value()
-                                                 : cgroup->signal_all(signal_number).has_value();
+      const bool done =
+          signal_number == SIGKILL ? cgroup->kill_all().has_value() : cgroup->signal_all(signal_number).has_value();
       if (done) return;
     }
   }
@@ -288,8 +287,8 @@ void RunSupervisor::scan_processes(LiveRun& run, int signal_number) {
     for (const pid_t member : processes_of_run(id, pid)) {
       ++left;
       if (signal_number == 0) continue;
-      if (const auto handle = platform::pidfd_open(member))
-        [[maybe_unused]] const auto sent = platform::pidfd_send_signal(handle->get(), signal_number);
+      if (const auto handle = platform::pidfd_open(member)) [[maybe_unused]]
+        const auto sent = platform::pidfd_send_signal(handle->get(), signal_number);
     }
     boost::asio::post(context_, [this, id, left] {
       LiveRun* scanned = find(id);
@@ -317,7 +316,10 @@ void RunSupervisor::finish(LiveRun& run) {
 
 void RunSupervisor::release_cgroup(LiveRun& run) {
   if (run.tag.cgroup.empty()) return;
-  if (auto released = pool_.give_back(run.tag.cgroup); !released && released.error().kind != ErrorKind::conflict)
+  // Some kernels kill whatever is born into a group that was killed once, so such a group is not used again.
+  using Fate = platform::CgroupPool::Fate;
+  const auto released = pool_.give_back(run.tag.cgroup, run.killed ? Fate::killed : Fate::untouched);
+  if (!released && released.error().kind != ErrorKind::conflict)
     spdlog::warn("cgroup of a finished run of {}: {}", run.tag.app, released.error().message);
 }
 
@@ -329,7 +331,8 @@ void RunSupervisor::remove_stray_cgroups() {
   if (!names) return;
   for (const auto& name : *names) {
     // One that is still populated belongs to processes that an app was allowed to leave behind.
-    if (!used.contains(name)) [[maybe_unused]] const auto removed = cgroups_.remove(name);
+    if (!used.contains(name)) [[maybe_unused]]
+      const auto removed = cgroups_.remove(name);
   }
 }
 

@@ -475,12 +475,17 @@ Result<Cgroup> CgroupPool::take() {
   while (!free_.empty()) {
     const std::string name = std::move(free_.back());
     free_.pop_back();
-    if (auto cgroup = tree_.open_existing(name)) return cgroup;  // somebody may have removed it meanwhile
+    auto cgroup = tree_.open_existing(name);
+    if (!cgroup) continue;  // somebody has removed it meanwhile
+    lent_.insert(name);
+    return cgroup;
   }
-  return tree_.create("p-" + random_hex(8), CgroupKind::plain);
+  auto made = tree_.create("p-" + random_hex(8), CgroupKind::plain);
+  if (made) lent_.insert(made->name());
+  return made;
 }
 
-Result<void> CgroupPool::give_back(const std::string& name) {
+Result<void> CgroupPool::give_back(const std::string& name, Fate fate) {
   auto cgroup = tree_.open_existing(name);
   if (!cgroup) return cgroup.error().kind == ErrorKind::not_found ? Result<void>{} : std::unexpected(cgroup.error());
   const auto populated = cgroup->is_populated();
@@ -490,7 +495,8 @@ Result<void> CgroupPool::give_back(const std::string& name) {
   const bool has_children = ::fstat(cgroup->directory_fd(), &info) != 0 || info.st_nlink != 2;
   const bool is_kept = std::ranges::find(free_, name) != free_.end();
   if (is_kept) return {};
-  if (cgroup->v2_only() && !has_children && free_.size() < capacity_) {
+  const bool is_clean = lent_.erase(name) > 0 && fate == Fate::untouched;
+  if (is_clean && cgroup->v2_only() && !has_children && free_.size() < capacity_) {
     free_.push_back(name);
     return {};
   }

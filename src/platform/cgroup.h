@@ -12,6 +12,7 @@
 #include <filesystem>
 #include <string>
 #include <string_view>
+#include <unordered_set>
 #include <vector>
 
 #include <sys/types.h>
@@ -133,8 +134,12 @@ class CgroupPool {
 
   // One that was given back, or a new one with a random name.
   [[nodiscard]] Result<Cgroup> take();
-  // Keeps it when it is plain, untouched and there is room; else removes it. Error conflict: still populated.
-  [[nodiscard]] Result<void> give_back(const std::string& name);
+  // Keeps it when this pool gave it out, nobody killed it, it is plain and untouched, and there is room; else removes
+  // it. A killed one must never be used again: since Linux 6.14 a child that is cloned into a cgroup whose cgroup.kill
+  // was ever written dies of SIGKILL at birth, because the kernel compares that with its parent's cgroup. Error
+  // conflict: still populated.
+  enum class Fate : std::uint8_t { untouched, killed };
+  [[nodiscard]] Result<void> give_back(const std::string& name, Fate fate);
   [[nodiscard]] std::size_t size() const { return free_.size(); }
   // Removes what is kept (at shutdown; after a crash names() finds the empty ones).
   void clear();
@@ -143,6 +148,7 @@ class CgroupPool {
   const CgroupTree& tree_;
   std::size_t capacity_;
   std::vector<std::string> free_;
+  std::unordered_set<std::string> lent_;  // what an earlier daemon made has a past that nobody knows
 };
 
 }  // namespace appmesh::platform
