@@ -8,15 +8,11 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
-#include "api/app_routes.h"
-#include "api/auth_routes.h"
-#include "api/config_routes.h"
-#include "api/openapi.h"
 #include "api/password_workers.h"
 #include "api/process_sampler.h"
+#include "api/routes.h"
 #include "api/service.h"
 #include "api/token_authenticator.h"
-#include "api/user_routes.h"
 #include "core/version.h"
 #include "daemon/log.h"
 #include "engine/engine.h"
@@ -104,6 +100,8 @@ Daemon::~Daemon() {
   if (parts_->server) parts_->server->stop();
   if (parts_->engine) parts_->engine->stop();
   if (parts_->pool) parts_->pool->stop();
+  parts_->password_workers.reset();  // joins: work that ends late still posts to a pool that is there
+  if (parts_->workers) parts_->workers->join();
   if (parts_->definitions) parts_->definitions->flush();
   if (parts_->states) parts_->states->flush();
 }
@@ -161,18 +159,16 @@ Result<std::unique_ptr<Daemon>> Daemon::open(const CommandLine& line) {
       .description = [config = parts.configuration.get()] { return config->settings()->base.description; },
       .keeper_pid = [engine = parts.engine.get()] { return engine->keeper_pid(); }});
 
-  api::RouteTable routes;
   const api::AppRoutes apps{*parts.engine,  parts.identity->users(),       *parts.configuration, *parts.states,
                             parts.sampler, parts.workers->get_executor()};
-  api::add_auth_routes(routes, {parts.identity->users(), parts.identity->tokens(), *parts.password_workers});
-  api::add_app_routes(routes, apps);
-  api::add_output_routes(routes, apps);
-  api::add_run_routes(routes, apps);
-  api::add_user_routes(routes, {parts.identity->users(), *parts.password_workers});
-  api::add_config_routes(routes, {.configuration = *parts.configuration,
-                                  .worker = parts.workers->get_executor(),
-                                  .resources = [resources = &*parts.resources] { return resources->collect(); }});
-  api::add_document_routes(routes, kVersion);
+  api::RouteTable routes = api::make_route_table(
+      {.auth = {parts.identity->users(), parts.identity->tokens(), *parts.password_workers},
+       .apps = apps,
+       .users = {parts.identity->users(), *parts.password_workers},
+       .config = {.configuration = *parts.configuration,
+                  .worker = parts.workers->get_executor(),
+                  .resources = [resources = &*parts.resources] { return resources->collect(); }}},
+      kVersion);
   parts.authenticator.emplace(parts.identity->tokens());
   parts.service = std::make_shared<api::Service>(std::move(routes), *parts.authenticator, cross_site_policy(*settings));
   parts.configuration->observe([service = parts.service](const store::Settings& changed) {

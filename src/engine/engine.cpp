@@ -39,7 +39,7 @@ Engine::Engine(EngineOptions options, store::DefinitionStore& definitions, store
       outputs_(options_.output_directory),
       launch_{options_.default_directory.string(), options_.inherited_environment},
       work_(context_.get_executor()),
-      timers_(context_),
+      timers_(context_, [this] { clock_was_set(); }),
       watch_(context_, timers_, outputs_, options_.output_limit_bytes),
       supervisor_(context_, timers_, outputs_,
                   {.home = options_.home,
@@ -57,6 +57,14 @@ Engine::Engine(EngineOptions options, store::DefinitionStore& definitions, store
                        }}) {}
 
 Engine::~Engine() { stop(); }
+
+// Every plan is made in wall time: each app looks at its own again.
+void Engine::clock_was_set() {
+  std::vector<std::pair<std::string, std::uint64_t>> apps;
+  for (const auto& [name, app] : apps_) apps.emplace_back(name, app->generation);
+  for (const auto& [name, generation] : apps)
+    if (App* app = find(name, generation)) feed(*app, core::event::TimerDue{});
+}
 
 Result<void> Engine::start() {
   if (auto loaded = load(); !loaded) return loaded;
@@ -162,13 +170,13 @@ void Engine::take_definition(core::AppDefinition definition, Expected expected, 
   if (existing != nullptr && existing->state.on_demand)
     return done(fail(ErrorKind::conflict, fmt::format("<{}> is an on-demand run: remove it first", definition.name)));
 
-  definition.register_time = core::epoch_seconds(platform::wall_now());
   definition.pid = 0;
   if (existing != nullptr) {
     const core::AppDefinition& before = *existing->state.definition;
-    definition.register_time = before.register_time;
-    if (!definition.sec_env) definition.sec_env = before.sec_env;
-    if (definition == before) return when_settled(*existing, std::move(done));
+    definition = core::keep_stored_fields(before, std::move(definition));
+    if (core::same_definition(before, definition)) return when_settled(*existing, std::move(done));
+  } else {
+    definition.register_time = core::epoch_seconds(platform::wall_now());
   }
   auto shared = std::make_shared<const core::AppDefinition>(std::move(definition));
   const std::uint64_t generation = existing == nullptr ? 0 : existing->generation;

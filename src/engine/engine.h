@@ -107,6 +107,7 @@ class Engine {
 
   // Events are queued and worked off one after another, so an effect may cause events without recursion.
   void feed(App& app, core::Event event);
+  void clock_was_set();
   void work_off_events();
   void carry_out(App& app, std::vector<core::Effect> effects);
   void carry_out(App& app, const core::Effect& effect);

@@ -112,8 +112,9 @@ void Engine::start_run(App& app, core::RunNumber number) {
   prune_outputs(app);
 }
 
+// One file more than is shown: whoever waits for the rest of a run that was just replaced still gets it.
 void Engine::prune_outputs(App& app) {
-  while (app.kept_runs.size() > app.state.definition->stdout_cache_num) {
+  while (app.kept_runs.size() > app.state.definition->stdout_cache_num + 1) {
     outputs_.remove(app.name(), app.kept_runs.back());
     app.kept_runs.pop_back();
   }
@@ -132,7 +133,8 @@ void Engine::publish(App& app) {
   view->pid = app.pid;
   view->run_number = app.run_number;
   if (app.run_number != 0) view->run_id = app.run_id.text();
-  view->kept_runs.assign(app.kept_runs.begin(), app.kept_runs.end());
+  const std::size_t shown = std::min<std::size_t>(app.kept_runs.size(), state.definition->stdout_cache_num);
+  view->kept_runs.assign(app.kept_runs.begin(), app.kept_runs.begin() + static_cast<std::ptrdiff_t>(shown));
   view->starts = state.starts;
   view->missed_starts = state.missed_starts;
   view->return_code = state.return_code;
@@ -246,11 +248,13 @@ void Engine::run_exited(LiveRun& run) {
 }
 
 void Engine::run_gone(LiveRun& run) {
-  watch_.remove(run.id);
   App* app = app_of(run);
+  if (app != nullptr) {
+    app->run_complete = true;
+    publish(*app);  // before the readers of its output are woken: they look at it
+  }
+  watch_.remove(run.id);
   if (app == nullptr) return orphan_gone(run);
-  app->run_complete = true;
-  publish(*app);
   answer_finished(*app);
   feed(*app, core::event::RunGone{run.tag.run_number});
 }

@@ -39,10 +39,13 @@ SavedRun saved_run(const boost::json::object& saved) {
 }
 
 // A run that ended with the host did not end by itself: its app starts anew, whatever its exit policy.
-bool ended_with_host(const runtime::KnownRun& run) {
-  if (!run.exit || run.exit->known) return false;
+bool began_before_boot(std::optional<core::WallTime> start) {
   const auto boot = platform::ProcFs().boot_time();
-  return boot && run.started < *boot;
+  return boot && start && *start < *boot;
+}
+
+bool ended_with_host(const runtime::KnownRun& run) {
+  return run.exit && !run.exit->known && began_before_boot(run.started);
 }
 
 }  // namespace
@@ -161,7 +164,8 @@ void Engine::recover_app(App& app, const std::vector<const runtime::KnownRun*>& 
     app.run_complete = app.run_number != 0;
     const bool was_alive = app.state.phase == core::Phase::running || app.state.phase == core::Phase::stopping;
     if (saved_current != 0 && was_alive) {
-      what = core::RecoveredRun::lost;
+      // A power cut may also take the keeper's journal. Else somebody removed the journal: what may be left is stopped.
+      if (began_before_boot(app.state.last_start)) what = core::RecoveredRun::lost;
       number = saved_current;
       store::RunRecord row;
       row.run_id = app.saved_run_id;

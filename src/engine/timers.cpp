@@ -3,6 +3,8 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cerrno>
 #include <ctime>
 #include <system_error>
 
@@ -16,6 +18,8 @@ int make_timerfd(int clock_id) {
   return fd;
 }
 
+constexpr std::int64_t kFarAway = 4'000'000'000'000'000;  // microseconds: the year 2096
+
 std::int64_t read_clock(int clock_id) {
   timespec now{};
   ::clock_gettime(clock_id, &now);
@@ -26,7 +30,11 @@ std::int64_t read_clock(int clock_id) {
 
 Timers::Clock::Clock(boost::asio::io_context& context, int id) : descriptor(context, make_timerfd(id)), clock_id(id) {}
 
-Timers::Timers(boost::asio::io_context& context) : wall_(context, CLOCK_REALTIME), steady_(context, CLOCK_MONOTONIC) {}
+// The wall timer is armed even when nothing is due, far away, so that the kernel tells of a clock that was set.
+Timers::Timers(boost::asio::io_context& context, std::function<void()> on_clock_set)
+    : on_clock_set_(std::move(on_clock_set)), wall_(context, CLOCK_REALTIME), steady_(context, CLOCK_MONOTONIC) {
+  if (on_clock_set_) arm(wall_);
+}
 
 TimerId Timers::at(core::WallTime when, Action action) {
   return add(wall_, when.time_since_epoch().count(), std::move(action));
@@ -58,7 +66,10 @@ TimerId Timers::add(Clock& clock, std::int64_t microseconds, Action action) {
 }
 
 void Timers::arm(Clock& clock) {
-  const std::int64_t next = clock.due.empty() ? 0 : std::max<std::int64_t>(1, clock.due.begin()->first.first);
+  const bool watched = &clock == &wall_ && on_clock_set_;
+  const std::int64_t next = !clock.due.empty() ? std::max<std::int64_t>(1, clock.due.begin()->first.first)
+                            : watched          ? kFarAway
+                                               : 0;
   if (next != clock.armed) {
     itimerspec when{};
     when.it_value = {next / 1'000'000, next % 1'000'000 * 1000};
@@ -78,12 +89,13 @@ void Timers::wait(Clock& clock) {
                                 if (error) return;
                                 clock.waiting = false;
                                 std::uint64_t expirations = 0;
-                                // ECANCELED means the clock was stepped: what is due is looked at again all the same.
-                                [[maybe_unused]] const auto got =
-                                    ::read(clock.descriptor.native_handle(), &expirations, sizeof expirations);
+                                const bool clock_was_set = ::read(clock.descriptor.native_handle(), &expirations,
+                                                                  sizeof expirations) < 0 &&
+                                                           errno == ECANCELED;
                                 clock.armed = 0;
                                 run_due(clock);
                                 arm(clock);
+                                if (clock_was_set && on_clock_set_) on_clock_set_();
                               });
 }
 

@@ -20,7 +20,8 @@ class Timers {
  public:
   using Action = std::move_only_function<void()>;
 
-  explicit Timers(boost::asio::io_context& context);
+  // `on_clock_set` is called after somebody set the wall clock; what became due has run by then.
+  explicit Timers(boost::asio::io_context& context, std::function<void()> on_clock_set = {});
   Timers(const Timers&) = delete;
   Timers& operator=(const Timers&) = delete;
 
@@ -46,6 +47,7 @@ class Timers {
   void wait(Clock& clock);
   void run_due(Clock& clock);
 
+  std::function<void()> on_clock_set_;
   Clock wall_;
   Clock steady_;
   std::unordered_map<TimerId, std::pair<Clock*, std::int64_t>> index_;
