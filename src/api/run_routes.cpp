@@ -29,7 +29,7 @@ Result<void> read_times(const Request& request, engine::OnDemandRequest& run) {
   return {};
 }
 
-// The name of a registered app asks for a copy of it: only metadata, env and sec_env may differ.
+// The name of a registered app asks for a copy of it: only metadata may differ, and single variables of env and sec_env.
 Result<void> merge_copy(const engine::AppView& source, engine::OnDemandRequest& run) {
   core::AppDefinition& given = run.definition;
   if (!given.command.empty())
@@ -37,8 +37,11 @@ Result<void> merge_copy(const engine::AppView& source, engine::OnDemandRequest& 
                 fmt::format("field 'command': <{}> is a registered application, its command cannot be replaced", given.name));
   core::AppDefinition copy = *source.definition;
   if (!given.metadata.is_null()) copy.metadata = std::move(given.metadata);
-  if (!given.env.empty()) copy.env = std::move(given.env);
-  if (given.sec_env) copy.sec_env = std::move(given.sec_env);
+  for (auto& [variable, value] : given.env) copy.env[variable] = std::move(value);
+  if (given.sec_env) {
+    if (!copy.sec_env) copy.sec_env.emplace();
+    for (auto& [variable, value] : *given.sec_env) (*copy.sec_env)[variable] = std::move(value);
+  }
   run.definition = std::move(copy);
   run.numbered_name = true;
   return {};

@@ -39,7 +39,7 @@ def test_apps_outlive_the_keeper_and_are_adopted(daemon_dies_too, fresh_daemon, 
     assert admin.output("ends").body == b"before\nafter\n"
     gate.unlink()
     new = eventually(lambda: admin.app("again").get("pid") not in (None, pids["again"]) and admin.app("again"), "it restarted")
-    assert new["starts"] == 2
+    assert new["starts"] >= 2  # it may have seen the gate once more
 
     # What the new keeper starts is its own child again: codes are known.
     assert admin.syncrun(command="exit 9", shell=True).headers["X-Exit-Code"] == "9"
