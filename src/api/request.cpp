@@ -1,5 +1,6 @@
 #include "api/request.h"
 
+#include <algorithm>
 #include <array>
 
 namespace appmesh::api {
@@ -47,6 +48,13 @@ std::string collapse_slashes(std::string_view path) {
   return out;
 }
 
+// HTTP clients write a space as '+' in a query (the published ones for Python and JavaScript do), and a plus as %2B.
+Result<std::string> query_decode(std::string_view text) {
+  std::string spaced(text);
+  std::ranges::replace(spaced, '+', ' ');
+  return percent_decode(spaced);
+}
+
 Result<std::vector<NameValue>> parse_query(std::string_view text) {
   std::vector<NameValue> query;
   while (!text.empty()) {
@@ -59,9 +67,9 @@ Result<std::vector<NameValue>> parse_query(std::string_view text) {
                   "more than " + std::to_string(kMaxQueryParameters) + " query parameters");
     }
     const std::size_t equals = item.find('=');
-    auto name = percent_decode(item.substr(0, equals));
+    auto name = query_decode(item.substr(0, equals));
     if (!name) return std::unexpected(std::move(name.error()));
-    auto value = percent_decode(equals == std::string_view::npos ? std::string_view() : item.substr(equals + 1));
+    auto value = query_decode(equals == std::string_view::npos ? std::string_view() : item.substr(equals + 1));
     if (!value) return std::unexpected(std::move(value.error()));
     query.emplace_back(std::move(*name), std::move(*value));
   }

@@ -29,7 +29,7 @@ using NameValue = std::pair<std::string, std::string>;
 struct Request {
   Method method = Method::get;
   std::string path;                // as sent, still percent-encoded, without query, "//" collapsed to "/"
-  std::vector<NameValue> query;    // percent-decoded, '+' left alone, in order
+  std::vector<NameValue> query;    // percent-decoded, '+' is a space, in order
   std::vector<NameValue> headers;  // as sent, in order; names are compared without case
   std::string body;
   TransportKind transport = TransportKind::https;

@@ -25,11 +25,11 @@ std::string json_error(std::string body) {
 }
 
 TEST(Target, SplitsPathAndQueryAndDecodesOnlyTheQuery) {
-  const auto target = parse_target("/appmesh/app/a%20b?timeout=PT5M&x=a%26b&empty=&bare&plus=1+1");
+  const auto target = parse_target("/appmesh/app/a%20b?timeout=PT5M&x=a%26b&empty=&bare&plus=1+1%2B2");
   ASSERT_TRUE(target);
   EXPECT_EQ(target->path, "/appmesh/app/a%20b");
   const std::vector<NameValue> expected = {
-      {"timeout", "PT5M"}, {"x", "a&b"}, {"empty", ""}, {"bare", ""}, {"plus", "1+1"}};
+      {"timeout", "PT5M"}, {"x", "a&b"}, {"empty", ""}, {"bare", ""}, {"plus", "1 1+2"}};
   EXPECT_EQ(target->query, expected);
 }
 

@@ -142,6 +142,8 @@ class Daemon:
                 self.process.wait()
         keeper = self.keeper_pid()
         if keeper:
+            for pid, born in [(pid, processes.start_ticks(pid)) for pid in processes.descendants(keeper)]:
+                processes.kill_exactly(pid, lambda each, born=born: processes.start_ticks(each) == born)
             processes.kill_exactly(keeper, lambda pid: processes.program(pid) == "appkeeper")
         mark = self.token
 

@@ -62,6 +62,26 @@ def marked(token):
     return found
 
 
+def descendants(root):
+    """Every living process below root. Finds those too that overwrote their environment, as nginx does."""
+    children = {}
+    for pid in all_pids():
+        fields = stat_fields(pid)
+        if fields and fields[0] not in ("Z", "X"):
+            children.setdefault(int(fields[1]), []).append(pid)
+    found, queue = [], [root]
+    while queue:
+        below = children.get(queue.pop(), [])
+        found += below
+        queue += below
+    return found
+
+
+def start_ticks(pid):
+    fields = stat_fields(pid)
+    return fields[19] if fields else None
+
+
 def of_app(token, name):
     return [pid for pid, app in marked(token).items() if app == name]
 

@@ -118,7 +118,7 @@ def test_a_run_that_cannot_be_is_refused_and_leaves_nothing(route, what, body, q
     before = set(admin.apps())
     answer = admin.request("POST", f"/appmesh/app/{route}", body=body, query=query)
     assert answer.status == 400 and answer.message, answer
-    assert set(admin.apps()) <= before
+    eventually(lambda: set(admin.apps()) <= before, "nothing is left of it")
 
 
 def test_a_negative_timeout_means_the_default(admin):

@@ -77,8 +77,8 @@ await step("disable and enable", async () => {
   assert.equal((await client.get_app(name)).status, 1);
 });
 await step("labels", async () => {
-  assert.equal(await client.add_label("interop", "js"), true);
-  assert.equal((await client.list_labels()).interop, "js");
+  assert.equal(await client.add_label("interop", "js, with a space"), true);
+  assert.equal((await client.list_labels()).interop, "js, with a space");
   assert.equal(await client.delete_label("interop"), true);
 });
 await step("delete, twice", async () => {
