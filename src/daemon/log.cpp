@@ -5,10 +5,11 @@
 #include <memory>
 #include <vector>
 
-#include <spdlog/async.h>
 #include <spdlog/sinks/rotating_file_sink.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
+
+#include "daemon/queued_sink.h"
 
 namespace appmesh::daemon {
 
@@ -25,11 +26,9 @@ Result<void> open_log(const std::filesystem::path& file) {
     std::vector<spdlog::sink_ptr> sinks{
         std::make_shared<spdlog::sinks::rotating_file_sink_mt>(file.string(), kFileBytes, kOlderFiles)};
     if (::isatty(STDERR_FILENO) == 1) sinks.push_back(std::make_shared<spdlog::sinks::stderr_color_sink_mt>());
-    spdlog::init_thread_pool(kQueuedLines, 1);
-    auto logger = std::make_shared<spdlog::async_logger>("appsvc", sinks.begin(), sinks.end(), spdlog::thread_pool(),
-                                                         spdlog::async_overflow_policy::overrun_oldest);
+    // spdlog's own asynchronous logger wakes up every ten seconds: a daemon with nothing to do must sleep.
+    auto logger = std::make_shared<spdlog::logger>("appsvc", std::make_shared<QueuedSink>(std::move(sinks), kQueuedLines));
     logger->set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %^%l%$ [%t] %v");
-    logger->flush_on(spdlog::level::info);
     spdlog::set_default_logger(std::move(logger));
   } catch (const spdlog::spdlog_ex& error) {
     return fail(ErrorKind::internal, error.what());

@@ -24,6 +24,7 @@ using namespace std::chrono_literals;
 constexpr std::size_t kProcessKeyBytes = 16;  // 128 bits, section 2.6
 constexpr auto kRecheckWait = 20ms;           // only where the kernel gives no event for an emptied group
 constexpr auto kMaxReconnectWait = 5s;
+constexpr std::size_t kKeptOpen = 64;         // cgroups of live runs held open
 
 // Processes of a run on a host without cgroups: those that lead or share its session, or carry its id from birth.
 std::vector<pid_t> processes_of_run(const runtime::RunId& id, pid_t leader) {
@@ -119,19 +120,18 @@ LiveRun& RunSupervisor::start(const core::AppDefinition& definition, std::uint64
   };
 
   if (!definition.docker_image.empty()) return refuse("docker: no container engine is supported yet");
-  std::optional<platform::Cgroup> cgroup;
   if (cgroups_.is_available()) {
     auto taken = pool_.take();
     if (!taken) return refuse("cgroup: " + taken.error().message);
     run.tag.cgroup = taken->name();
-    cgroup = std::move(*taken);
+    hold(run, std::move(*taken));
   }
   auto launch = runtime::prepare_launch(definition, run.id, run.tag, outputs_, options);
   if (!launch) return refuse(launch.error().message);
   std::vector<platform::UniqueFd> v1_procs;
-  if (cgroup) {
-    launch->request.cgroup_fd = cgroup->directory_fd();
-    if (auto opened = cgroup->open_v1_procs()) v1_procs = std::move(*opened);
+  if (run.cgroup) {
+    launch->request.cgroup_fd = run.cgroup->directory_fd();
+    if (auto opened = run.cgroup->open_v1_procs()) v1_procs = std::move(*opened);
     for (const auto& fd : v1_procs) launch->request.cgroup_tasks_fds.push_back(fd.get());
   }
   keeper_.spawn(launch->request, [this, id = run.id](auto result) {
@@ -198,13 +198,17 @@ void RunSupervisor::drain(LiveRun& run, std::chrono::seconds grace, core::Leftov
   }
   if (!run.stop_asked && !run.tag.cgroup.empty()) {
     // The usual case, an app that leaves nothing behind, costs one read.
-    const auto cgroup = cgroups_.open_existing(run.tag.cgroup);
-    const bool populated = cgroup && cgroup->is_populated().value_or(false);
-    if (populated) {
-      run.stop_asked = true;
-      signal_all(run, SIGTERM);
-      arm_grace(run, grace);
+    const auto* cgroup = cgroup_of(run);
+    const bool populated = cgroup != nullptr && cgroup->is_populated().value_or(false);
+    if (!populated) {
+      boost::asio::post(context_, [this, id = run.id] {
+        if (LiveRun* ended = find(id)) finish(*ended);
+      });
+      return;
     }
+    run.stop_asked = true;
+    signal_all(run, SIGTERM);
+    arm_grace(run, grace);
   } else if (!run.stop_asked) {
     run.stop_asked = true;
     scan_processes(run, SIGTERM);
@@ -217,7 +221,7 @@ void RunSupervisor::drain(LiveRun& run, std::chrono::seconds grace, core::Leftov
 
 void RunSupervisor::signal_all(LiveRun& run, int signal_number) {
   if (!run.tag.cgroup.empty()) {
-    if (const auto cgroup = cgroups_.open_existing(run.tag.cgroup)) {
+    if (const auto* cgroup = cgroup_of(run)) {
       const bool done =
           signal_number == SIGKILL ? cgroup->kill_all().has_value() : cgroup->signal_all(signal_number).has_value();
       if (done) return;
@@ -243,8 +247,8 @@ void RunSupervisor::arm_grace(LiveRun& run, std::chrono::seconds grace) {
 void RunSupervisor::check_gone(LiveRun& run) {
   if (!run.draining) return;
   if (run.tag.cgroup.empty()) return scan_processes(run, 0);
-  const auto cgroup = cgroups_.open_existing(run.tag.cgroup);
-  if (!cgroup || !cgroup->is_populated().value_or(false)) return finish(run);
+  const auto* cgroup = cgroup_of(run);
+  if (cgroup == nullptr || !cgroup->is_populated().value_or(false)) return finish(run);
   watch_cgroup(run, *cgroup);
 }
 
@@ -315,12 +319,31 @@ void RunSupervisor::finish(LiveRun& run) {
 }
 
 void RunSupervisor::release_cgroup(LiveRun& run) {
-  if (run.tag.cgroup.empty()) return;
-  // Some kernels kill whatever is born into a group that was killed once, so such a group is not used again.
+  if (run.tag.cgroup.empty() || cgroup_of(run) == nullptr) return;
+  std::erase(holders_, run.id);
   using Fate = platform::CgroupPool::Fate;
-  const auto released = pool_.give_back(run.tag.cgroup, run.killed ? Fate::killed : Fate::untouched);
+  const auto released = pool_.give_back(std::move(*run.cgroup), run.killed ? Fate::killed : Fate::untouched);
+  run.cgroup.reset();
   if (!released && released.error().kind != ErrorKind::conflict)
     spdlog::warn("cgroup of a finished run of {}: {}", run.tag.app, released.error().message);
+}
+
+// Short runs are never looked up; of long ones only the youngest kKeptOpen cost a descriptor.
+void RunSupervisor::hold(LiveRun& run, platform::Cgroup cgroup) {
+  run.cgroup.emplace(std::move(cgroup));
+  holders_.push_back(run.id);
+  if (holders_.size() <= kKeptOpen) return;
+  if (LiveRun* oldest = find(holders_.front())) oldest->cgroup.reset();
+  holders_.pop_front();
+}
+
+const platform::Cgroup* RunSupervisor::cgroup_of(LiveRun& run) {
+  if (!run.cgroup) {
+    auto opened = cgroups_.open_existing(run.tag.cgroup);
+    if (!opened) return nullptr;
+    hold(run, std::move(*opened));
+  }
+  return &*run.cgroup;
 }
 
 void RunSupervisor::remove_stray_cgroups() {

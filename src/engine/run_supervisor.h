@@ -12,6 +12,7 @@
 #include <boost/asio/thread_pool.hpp>
 #include <chrono>
 #include <cstdint>
+#include <deque>
 #include <filesystem>
 #include <functional>
 #include <memory>
@@ -40,6 +41,8 @@ struct LiveRun {
   Main main = Main::starting;
   std::string stop_reason;  // for the history
   std::optional<runtime::RunExit> exit;
+
+  std::optional<platform::Cgroup> cgroup;  // held open while the run is young or ending, else found by tag.cgroup
 
   bool stop_asked = false;
   bool killed = false;
@@ -106,6 +109,8 @@ class RunSupervisor {
   void scan_processes(LiveRun& run, int signal_number);
   void finish(LiveRun& run);
   void release_cgroup(LiveRun& run);
+  [[nodiscard]] const platform::Cgroup* cgroup_of(LiveRun& run);
+  void hold(LiveRun& run, platform::Cgroup cgroup);
 
   boost::asio::io_context& context_;
   Timers& timers_;
@@ -116,6 +121,7 @@ class RunSupervisor {
   platform::CgroupPool pool_;
   runtime::KeeperClient keeper_;
   std::unordered_map<runtime::RunId, std::unique_ptr<LiveRun>, runtime::RunIdHash> runs_;
+  std::deque<runtime::RunId> holders_;  // runs whose cgroup is held open, oldest first
   std::chrono::milliseconds reconnect_wait_{0};
   std::unique_ptr<boost::asio::thread_pool> scanner_;  // made when a host without cgroups needs one
 };

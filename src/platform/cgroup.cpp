@@ -472,12 +472,10 @@ void CgroupTree::remove_empty_parent() const {
 // ---- CgroupPool
 
 Result<Cgroup> CgroupPool::take() {
-  while (!free_.empty()) {
-    const std::string name = std::move(free_.back());
+  if (!free_.empty()) {
+    Cgroup cgroup = std::move(free_.back());
     free_.pop_back();
-    auto cgroup = tree_.open_existing(name);
-    if (!cgroup) continue;  // somebody has removed it meanwhile
-    lent_.insert(name);
+    lent_.insert(cgroup.name());
     return cgroup;
   }
   auto made = tree_.create("p-" + random_hex(8), CgroupKind::plain);
@@ -485,26 +483,26 @@ Result<Cgroup> CgroupPool::take() {
   return made;
 }
 
-Result<void> CgroupPool::give_back(const std::string& name, Fate fate) {
-  auto cgroup = tree_.open_existing(name);
-  if (!cgroup) return cgroup.error().kind == ErrorKind::not_found ? Result<void>{} : std::unexpected(cgroup.error());
-  const auto populated = cgroup->is_populated();
-  if (!populated) return std::unexpected(populated.error());
-  if (*populated) return fail(ErrorKind::conflict, "cgroup " + name + " still has processes");
+Result<void> CgroupPool::give_back(Cgroup cgroup, Fate fate) {
+  const auto populated = cgroup.is_populated();
+  if (!populated) {
+    lent_.erase(cgroup.name());
+    return populated.error().kind == ErrorKind::not_found ? Result<void>{} : std::unexpected(populated.error());
+  }
+  if (*populated) return fail(ErrorKind::conflict, "cgroup " + cgroup.name() + " still has processes");
   struct stat info{};
-  const bool has_children = ::fstat(cgroup->directory_fd(), &info) != 0 || info.st_nlink != 2;
-  const bool is_kept = std::ranges::find(free_, name) != free_.end();
-  if (is_kept) return {};
-  const bool is_clean = lent_.erase(name) > 0 && fate == Fate::untouched;
-  if (is_clean && cgroup->v2_only() && !has_children && free_.size() < capacity_) {
-    free_.push_back(name);
+  const bool has_children = ::fstat(cgroup.directory_fd(), &info) != 0 || info.st_nlink != 2;
+  const bool is_clean = lent_.erase(cgroup.name()) > 0 && fate == Fate::untouched;
+  if (is_clean && cgroup.v2_only() && !has_children && free_.size() < capacity_) {
+    free_.push_back(std::move(cgroup));
     return {};
   }
+  const std::string name = cgroup.name();
   return tree_.remove(name);
 }
 
 void CgroupPool::clear() {
-  for (const auto& name : free_) (void)tree_.remove(name);
+  for (const auto& cgroup : free_) (void)tree_.remove(cgroup.name());
   free_.clear();
 }
 

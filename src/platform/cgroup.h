@@ -126,7 +126,7 @@ class CgroupTree {
 };
 
 // Empty plain cgroups of ended runs for the next ones: making one costs some 50 µs and removing it as much again.
-// Bounded, holds no descriptor; used on one thread. Names are the pool's own, so remember Cgroup::name() with the run;
+// Bounded, holds a descriptor for each that is free; used on one thread. Names are the pool's own, so remember Cgroup::name() with the run;
 // and an event about a cgroup may belong to the run that had it before: look at is_populated().
 class CgroupPool {
  public:
@@ -139,7 +139,7 @@ class CgroupPool {
   // was ever written dies of SIGKILL at birth, because the kernel compares that with its parent's cgroup. Error
   // conflict: still populated.
   enum class Fate : std::uint8_t { untouched, killed };
-  [[nodiscard]] Result<void> give_back(const std::string& name, Fate fate);
+  [[nodiscard]] Result<void> give_back(Cgroup cgroup, Fate fate);
   [[nodiscard]] std::size_t size() const { return free_.size(); }
   // Removes what is kept (at shutdown; after a crash names() finds the empty ones).
   void clear();
@@ -147,7 +147,7 @@ class CgroupPool {
  private:
   const CgroupTree& tree_;
   std::size_t capacity_;
-  std::vector<std::string> free_;
+  std::vector<Cgroup> free_;
   std::unordered_set<std::string> lent_;  // what an earlier daemon made has a past that nobody knows
 };
 

@@ -243,24 +243,24 @@ TEST_F(RealTree, LimitsThatTheHostCanMakeHold) {
 TEST_F(RealTree, ThePoolGivesAnEmptyCgroupAgainAndNeverAPopulatedOne) {
   using Fate = CgroupPool::Fate;
   CgroupPool pool{tree, 1};
-  const auto first = pool.take().value();
+  auto first = pool.take().value();
+  const std::string name = first.name();
   TestChild child{{"sleep", "600"}};
   ASSERT_TRUE(first.add_process(child.pid()));
-  EXPECT_EQ(pool.give_back(first.name(), Fate::untouched).error().kind, ErrorKind::conflict);
+  EXPECT_EQ(pool.give_back(tree.open_existing(name).value(), Fate::untouched).error().kind, ErrorKind::conflict);
   ASSERT_EQ(::kill(child.pid(), SIGKILL), 0);
   (void)child.wait();
   wait_until_empty(first);
-  ASSERT_TRUE(pool.give_back(first.name(), Fate::untouched));
-  ASSERT_TRUE(pool.give_back(first.name(), Fate::untouched)) << "twice is kept once";
+  ASSERT_TRUE(pool.give_back(std::move(first), Fate::untouched));
   EXPECT_EQ(pool.size(), 1U);
-  const auto again = pool.take().value();
-  EXPECT_EQ(again.name(), first.name());
-  const auto other = pool.take().value();
-  EXPECT_NE(other.name(), first.name());
-  ASSERT_TRUE(pool.give_back(again.name(), Fate::untouched));
-  ASSERT_TRUE(pool.give_back(other.name(), Fate::untouched));
+  auto again = pool.take().value();
+  EXPECT_EQ(again.name(), name);
+  auto other = pool.take().value();
+  EXPECT_NE(other.name(), name);
+  ASSERT_TRUE(pool.give_back(std::move(again), Fate::untouched));
+  ASSERT_TRUE(pool.give_back(std::move(other), Fate::untouched));
   EXPECT_EQ(pool.size(), 1U) << "over its capacity the pool removes";
-  EXPECT_THAT(tree.names().value(), ElementsAre(first.name()));
+  EXPECT_THAT(tree.names().value(), ElementsAre(name));
   pool.clear();
   EXPECT_THAT(tree.names().value(), IsEmpty());
 }
@@ -268,11 +268,11 @@ TEST_F(RealTree, ThePoolGivesAnEmptyCgroupAgainAndNeverAPopulatedOne) {
 TEST_F(RealTree, ThePoolNeverGivesOneAgainThatWasKilledOrHasAnUnknownPast) {
   using Fate = CgroupPool::Fate;
   CgroupPool pool{tree, 8};
-  const auto killed = pool.take().value();
+  auto killed = pool.take().value();
   ASSERT_TRUE(killed.kill_all());
-  ASSERT_TRUE(pool.give_back(killed.name(), Fate::killed));
-  const auto inherited = tree.create("of-an-earlier-daemon", CgroupKind::plain).value();
-  ASSERT_TRUE(pool.give_back(inherited.name(), Fate::untouched));
+  ASSERT_TRUE(pool.give_back(std::move(killed), Fate::killed));
+  auto inherited = tree.create("of-an-earlier-daemon", CgroupKind::plain).value();
+  ASSERT_TRUE(pool.give_back(std::move(inherited), Fate::untouched));
   EXPECT_EQ(pool.size(), 0U);
   EXPECT_THAT(tree.names().value(), IsEmpty());
 }

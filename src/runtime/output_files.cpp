@@ -83,11 +83,12 @@ std::uint64_t OutputFiles::size(std::string_view app, core::RunNumber run) const
 }
 
 bool OutputFiles::bound(std::string_view app, core::RunNumber run, std::uint64_t limit_bytes) const {
+  if (size(app, run) <= limit_bytes) return true;
   const platform::UniqueFd fd(::open(path(app, run).c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW));
   if (!fd) return true;
-  const auto size = file_size(fd.get());
-  if (!size || *size <= limit_bytes) return true;
-  const std::uint64_t cut = (*size - limit_bytes) / kBlockBytes * kBlockBytes;
+  const auto bytes = file_size(fd.get());
+  if (!bytes || *bytes <= limit_bytes) return true;
+  const std::uint64_t cut = (*bytes - limit_bytes) / kBlockBytes * kBlockBytes;
   if (cut == 0 || first_kept(fd.get(), 0) >= cut) return true;
   return ::fallocate(fd.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, static_cast<off_t>(cut)) == 0;
 }
