@@ -34,10 +34,8 @@ def alive(pid):
 
 
 def program(pid):
-    try:
-        return os.path.basename(os.readlink(f"/proc/{pid}/exe")).removesuffix(" (deleted)")
-    except OSError:
-        return ""
+    """Name of the program as it was started; /proc/pid/exe changes its name when a linker replaces the file."""
+    return _read(f"/proc/{pid}/comm").decode(errors="replace").strip()
 
 
 def command_line(pid):
