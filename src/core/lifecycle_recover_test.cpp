@@ -1,0 +1,235 @@
+// What survives a restart of the daemon, of the keeper and of the host.
+#include "core/lifecycle_fixture.h"
+
+namespace appmesh::core {
+namespace {
+
+// ---- Recovery ----
+
+TEST_F(LifecycleTest, AFreshAppStartsWhenTheDaemonStarts) {
+  EXPECT_THAT(recover(0, RecoveredRun::none), ElementsAre("start 1"));
+}
+
+TEST_F(LifecycleTest, ALivingRunIsTakenOverAndNotStartedAgain) {
+  run();
+  reload(save());
+  EXPECT_THAT(recover(1, RecoveredRun::running), IsEmpty());
+  EXPECT_EQ(state.phase, Phase::running);
+  EXPECT_EQ(state.starts, 1U);
+}
+
+TEST_F(LifecycleTest, AnOldStateCatchesUpWithANewerRun) {
+  run();
+  const auto saved = save();
+  reload(saved);
+  EXPECT_THAT(recover(4, RecoveredRun::running), IsEmpty());
+  EXPECT_EQ(state.current_run, 4U);
+  EXPECT_EQ(state.starts, 4U);
+  EXPECT_EQ(state.phase, Phase::running);
+}
+
+TEST_F(LifecycleTest, ARunOfAnAppWithoutSavedStateIsTakenOver) {
+  EXPECT_THAT(recover(3, RecoveredRun::running), IsEmpty());
+  EXPECT_EQ(state.phase, Phase::running);
+  EXPECT_EQ(state.starts, 3U);
+}
+
+TEST_F(LifecycleTest, AnExitWhileTheDaemonWasAwayIsDecidedNormally) {
+  define_exit(ExitAction::restart);
+  run();
+  reload(save());
+  EXPECT_THAT(recover(1, RecoveredRun::exited), IsEmpty());
+  EXPECT_THAT(step(event::RunExited{.run = 1, .return_code = 3}), ElementsAre("EXIT", "HEALTH", "drain 1"));
+  EXPECT_EQ(state.return_code, 3);
+  EXPECT_THAT(step(event::RunGone{.run = 1}), ElementsAre("start 2"));
+}
+
+TEST_F(LifecycleTest, AnExitAlreadyDecidedIsNotDecidedAgain) {
+  run();
+  end();
+  reload(save());
+  EXPECT_THAT(recover(1, RecoveredRun::exited), IsEmpty());
+  EXPECT_THAT(step(event::RunExited{.run = 1}), IsEmpty());
+  EXPECT_EQ(state.phase, Phase::idle);
+}
+
+TEST_F(LifecycleTest, WhatRestsAfterItsExitIsNotStartedByADaemonRestart) {
+  run();
+  end();
+  reload(save());
+  EXPECT_THAT(recover(1, RecoveredRun::none), IsEmpty());
+  EXPECT_EQ(state.phase, Phase::idle);
+}
+
+TEST_F(LifecycleTest, ARunThatNobodyKnowsEndsUnknownAndItsRestIsDrained) {
+  define_exit(ExitAction::restart);
+  run();
+  reload(save());
+  EXPECT_THAT(recover(0, RecoveredRun::none), ElementsAre("EXIT", "HEALTH", "drain 1"));
+  EXPECT_THAT(state.last_error, HasSubstr("exit status unknown"));
+  EXPECT_THAT(step(event::RunGone{.run = 1}), ElementsAre("start 2"));
+}
+
+TEST_F(LifecycleTest, ARunLostWithTheHostIsDecidedByThePolicy) {
+  define_exit(ExitAction::restart);
+  run();
+  reload(save());
+  EXPECT_THAT(recover(1, RecoveredRun::lost), ElementsAre("EXIT", "HEALTH", "start 2"));
+
+  define_exit(ExitAction::standby);
+  run();
+  reload(save());
+  EXPECT_THAT(recover(1, RecoveredRun::lost), ElementsAre("EXIT", "HEALTH"));
+  EXPECT_EQ(state.phase, Phase::idle);
+}
+
+TEST_F(LifecycleTest, ARunLostWithTheHostMayBeStartedAnew) {
+  policy.restart_lost_runs = true;
+  run();
+  reload(save());
+  EXPECT_THAT(recover(1, RecoveredRun::lost), ElementsAre("EXIT", "HEALTH", "start 2"));
+}
+
+TEST_F(LifecycleTest, AStartThatTheKeeperNeverSawIsMadeAgain) {
+  step(event::Defined{});
+  reload(save());
+  EXPECT_THAT(recover(0, RecoveredRun::none), ElementsAre("start 2"));
+  EXPECT_EQ(state.starts, 0U);
+}
+
+TEST_F(LifecycleTest, AStartThatHappenedWhileTheStateWasSavedIsCountedOnce) {
+  step(event::Defined{});
+  reload(save());
+  EXPECT_THAT(recover(1, RecoveredRun::running), IsEmpty());
+  EXPECT_EQ(state.starts, 1U);
+}
+
+TEST_F(LifecycleTest, AStopUnderWayIsAskedForAgain) {
+  run();
+  step(event::RestartRequested{});
+  reload(save());
+  EXPECT_THAT(recover(1, RecoveredRun::running), ElementsAre("stop 1 grace 3"));
+  step(event::RunExited{.run = 1, .return_code = -15});
+  EXPECT_THAT(step(event::RunGone{.run = 1}), ElementsAre("start 2"));
+}
+
+TEST_F(LifecycleTest, ADrainUnderWayIsDoneAgain) {
+  define_exit(ExitAction::restart);
+  run();
+  step(event::RunExited{.run = 1});
+  reload(save());
+  EXPECT_THAT(recover(1, RecoveredRun::none), ElementsAre("drain 1"));
+  EXPECT_THAT(step(event::RunGone{.run = 1}), ElementsAre("start 2"));
+}
+
+TEST_F(LifecycleTest, ABackOffGoesOnWhereItWas) {
+  define_exit(ExitAction::restart);
+  run();
+  end();
+  step(event::RunStarted{.run = 2});
+  end();
+  step(event::TimerDue{});
+  const auto saved = save();
+  elapsed += std::chrono::milliseconds(400);
+  reload(saved);
+  EXPECT_THAT(recover(2, RecoveredRun::none), ElementsAre("arm steady 1"));
+  elapsed += std::chrono::milliseconds(600);
+  EXPECT_THAT(step(event::TimerDue{}), ElementsAre("start 3"));
+}
+
+TEST_F(LifecycleTest, ADisableInTheFileStopsARunThatTheStateThoughtEnabled) {
+  run();
+  const auto saved = save();
+  step(event::Disabled{});  // the file follows at once, the state was not saved
+  reload(saved);
+  EXPECT_THAT(recover(1, RecoveredRun::running), ElementsAre("stop 1 grace 3"));
+  EXPECT_THAT(end(-15), IsEmpty());
+  EXPECT_EQ(state.phase, Phase::idle);
+}
+
+TEST_F(LifecycleTest, ADisableInTheFileKeepsAnUnseenExitFromBeingRestarted) {
+  define_exit(ExitAction::restart);
+  run();
+  const auto saved = save();
+  step(event::Disabled{});
+  reload(saved);
+  EXPECT_THAT(recover(1, RecoveredRun::exited), IsEmpty());
+  EXPECT_THAT(end(-15), IsEmpty());
+  EXPECT_EQ(state.last_error, "not enabled");
+}
+
+TEST_F(LifecycleTest, AnEnableInTheFileStartsAnApp) {
+  run();
+  step(event::Disabled{});
+  end(-15);
+  const auto saved = save();
+  step(event::Enabled{});
+  reload(saved);
+  EXPECT_THAT(recover(1, RecoveredRun::none), ElementsAre("start 2"));
+}
+
+TEST_F(LifecycleTest, ADelayedRemovalGoesOn) {
+  define({.behavior = {.exit = ExitAction::remove}, .retention = DurationText{"30", seconds(30)}});
+  run();
+  end();
+  reload(save());
+  EXPECT_THAT(recover(1, RecoveredRun::none), ElementsAre("arm +30"));
+}
+
+// ---- Saved state ----
+
+TEST_F(LifecycleTest, TheStateSurvivesBeingSaved) {
+  define({.health_check_cmd = "true", .behavior = {.exit = ExitAction::restart}});
+  const auto same_after_reload = [&] {
+    const auto saved = save();
+    reload(saved);
+    EXPECT_EQ(save(), saved);
+  };
+  step(event::Defined{});
+  same_after_reload();
+  step(event::RunStarted{.run = 1});
+  step(event::HealthChanged{true});
+  same_after_reload();
+  step(event::RestartRequested{});
+  same_after_reload();
+  end(-15);
+  step(event::RunStarted{.run = 2});
+  end(7);
+  step(event::RunStarted{.run = 3});
+  end(7);
+  ASSERT_EQ(state.phase, Phase::waiting);
+  same_after_reload();
+}
+
+TEST_F(LifecycleTest, ADamagedStateIsRefusedAndChangesNothing) {
+  run();
+  const auto good = save();
+  for (const auto& [field, value] : boost::json::object{{"phase", 99},
+                                                        {"phase", "idle"},
+                                                        {"current_run", -1},
+                                                        {"current_run", 7},
+                                                        {"last_error", 5},
+                                                        {"healthy", 1},
+                                                        {"next_start", 1},
+                                                        {"last_exit", 1e300}}) {
+    auto bad = good;
+    bad[field] = value;
+    LifecycleState loaded;
+    loaded.definition = state.definition;
+    EXPECT_FALSE(load_state(loaded, bad, now())) << field;
+    EXPECT_EQ(loaded.phase, Phase::idle);
+  }
+}
+
+TEST_F(LifecycleTest, AWallClockSetForwardDoesNotShortenABackOff) {
+  define_exit(ExitAction::restart);
+  run();
+  end();
+  step(event::RunStarted{.run = 2});
+  end();
+  const Now jumped{now().wall + std::chrono::hours(1), now().steady};
+  EXPECT_THAT(words(core::step(state, event::TimerDue{}, jumped, policy)), ElementsAre("arm steady 1"));
+}
+
+}  // namespace
+}  // namespace appmesh::core
