@@ -5,6 +5,7 @@
 #include <deque>
 #include <mutex>
 #include <thread>
+#include <unordered_map>
 #include <variant>
 
 #include "platform/clock.h"
@@ -16,14 +17,23 @@ namespace {
 
 constexpr std::size_t kMaxBatch = 4096;  // bounds the WAL of one commit and the time until its first Done
 constexpr std::chrono::milliseconds kRetryPause{500};
+constexpr std::size_t kMaxCombinedBytes = 1 << 20;  // of a save that may be combined: far less than SQLite refuses
 
+struct SaveApp {
+  SavedApp app;
+  bool replaces = false;  // a delete came before it in the batch
+};
 struct DeleteApp {
   std::string name;
 };
 struct ForgetExpired {
   core::WallTime now;
 };
-using Write = std::variant<SavedApp, DeleteApp, RunRecord, RevokedToken, ForgetExpired>;
+// Nothing is left to do: a later write of the same batch, which has its outcome, does it as well.
+struct Superseded {
+  std::size_t by;
+};
+using Write = std::variant<SaveApp, DeleteApp, RunRecord, RevokedToken, ForgetExpired, Superseded>;
 
 struct Queued {
   Write write;
@@ -34,14 +44,48 @@ bool is_durable(const Queued& queued) {
   return std::holds_alternative<RevokedToken>(queued.write);
 }
 
+bool is_urgent(const Queued& queued) {
+  const bool is_of_app =
+      std::holds_alternative<SaveApp>(queued.write) || std::holds_alternative<DeleteApp>(queued.write);
+  return is_durable(queued) || (is_of_app && queued.done);
+}
+
+bool is_large(const Queued& queued) {
+  const auto* save = std::get_if<SaveApp>(&queued.write);
+  return save != nullptr && save->app.state.size() + save->app.definition.size() > kMaxCombinedBytes;
+}
+
+// Leaves one write for each app: the last, which takes over what the earlier ones would have left behind.
+void combine(std::vector<Queued>& batch) {
+  // A save that SQLite refuses must leave the app as the writes before it made it, so these are then carried out too.
+  if (batch.size() < 2 || std::ranges::any_of(batch, is_large)) return;
+  std::unordered_map<std::string_view, std::size_t> last;  // the names are those of writes that stay
+  for (std::size_t i = batch.size(); i-- > 0;) {
+    auto* save = std::get_if<SaveApp>(&batch[i].write);
+    const auto* removal = std::get_if<DeleteApp>(&batch[i].write);
+    if (save == nullptr && removal == nullptr) continue;
+    const auto [later, is_last] = last.try_emplace(save != nullptr ? save->app.name : removal->name, i);
+    if (is_last) continue;
+    if (auto* kept = std::get_if<SaveApp>(&batch[later->second].write); kept != nullptr && !kept->replaces) {
+      if (removal != nullptr) {
+        kept->replaces = true;
+      } else if (kept->app.definition.empty()) {
+        kept->app.definition = std::move(save->app.definition);
+      }
+    }
+    batch[i].write = Superseded{later->second};
+  }
+}
+
 SqlResult<> carry_out(StateWriter& writer, const Write& write) {
   struct Visitor {
     StateWriter& writer;
-    SqlResult<> operator()(const SavedApp& app) const { return writer.save_app(app); }
+    SqlResult<> operator()(const SaveApp& save) const { return writer.save_app(save.app, save.replaces); }
     SqlResult<> operator()(const DeleteApp& app) const { return writer.delete_app(app.name); }
     SqlResult<> operator()(const RunRecord& run) const { return writer.record_run(run); }
     SqlResult<> operator()(const RevokedToken& token) const { return writer.revoke_token(token); }
     SqlResult<> operator()(const ForgetExpired& forget) const { return writer.forget_expired_tokens(forget.now); }
+    SqlResult<> operator()(const Superseded&) const { return {}; }
   };
   return std::visit(Visitor{writer}, write);
 }
@@ -87,7 +131,7 @@ class SqliteStateStore final : public StateStore {
   SqliteStateStore(const SqliteStateStore&) = delete;
   SqliteStateStore& operator=(const SqliteStateStore&) = delete;
 
-  void save_app(SavedApp app, Done done) override { ask({std::move(app), std::move(done)}); }
+  void save_app(SavedApp app, Done done) override { ask({SaveApp{std::move(app)}, std::move(done)}); }
   void delete_app(std::string name, Done done) override { ask({DeleteApp{std::move(name)}, std::move(done)}); }
   void record_run(RunRecord run, Done done) override { ask({std::move(run), std::move(done)}); }
   void revoke_token(RevokedToken token, Done done) override { ask({std::move(token), std::move(done)}); }
@@ -95,6 +139,8 @@ class SqliteStateStore final : public StateStore {
   void flush() override {
     std::unique_lock lock(mutex_);
     const std::uint64_t until = asked_;
+    urgent_until_ = until;
+    if (ends_sleep()) work_.notify_one();
     room_.wait(lock, [&] { return finished_ >= until; });
   }
 
@@ -151,30 +197,53 @@ class SqliteStateStore final : public StateStore {
   }
 
  private:
+  // What the writer thread sleeps for, so that only a write that ends the sleep pays for a wake-up.
+  enum class Asleep : std::uint8_t { no, for_work, for_company };
+
   void ask(Queued queued) {
+    bool wakes = false;
     {
       std::unique_lock lock(mutex_);
       // A Done may ask for more; the writer thread must not wait for itself.
       if (std::this_thread::get_id() != thread_.get_id()) {
         room_.wait(lock, [&] { return queue_.size() < options_.queue_limit; });
       }
+      const bool urgent = is_urgent(queued);
       queue_.push_back(std::move(queued));
       ++asked_;
+      if (urgent || queue_.size() >= std::min(kMaxBatch, options_.queue_limit)) urgent_until_ = asked_;
+      wakes = ends_sleep();
     }
-    work_.notify_one();
+    if (wakes) work_.notify_one();
+  }
+
+  // With the mutex held: whether the writer thread must be woken. True once a sleep.
+  bool ends_sleep() {
+    if (asleep_ == Asleep::no || queue_.empty() || (asleep_ == Asleep::for_company && !is_hurried())) return false;
+    asleep_ = Asleep::no;
+    return true;
+  }
+
+  // An urgent write is among those that wait.
+  [[nodiscard]] bool is_hurried() const { return urgent_until_ > asked_ - queue_.size(); }
+
+  // The next writes to commit together; none when the store is being closed and all is done.
+  std::vector<Queued> next_batch() {
+    std::unique_lock lock(mutex_);
+    asleep_ = Asleep::for_work;
+    work_.wait(lock, [&] { return stopping_ || !queue_.empty(); });
+    asleep_ = Asleep::for_company;
+    work_.wait_for(lock, options_.commit_delay, [&] { return stopping_ || is_hurried(); });
+    asleep_ = Asleep::no;
+    const auto count = static_cast<std::ptrdiff_t>(std::min(queue_.size(), kMaxBatch));
+    std::vector<Queued> batch{std::make_move_iterator(queue_.begin()), std::make_move_iterator(queue_.begin() + count)};
+    queue_.erase(queue_.begin(), queue_.begin() + count);
+    return batch;
   }
 
   void run() {
-    for (;;) {
-      std::vector<Queued> batch;
-      {
-        std::unique_lock lock(mutex_);
-        work_.wait(lock, [&] { return stopping_ || !queue_.empty(); });
-        if (queue_.empty()) return;
-        const auto count = static_cast<std::ptrdiff_t>(std::min(queue_.size(), kMaxBatch));
-        batch.assign(std::make_move_iterator(queue_.begin()), std::make_move_iterator(queue_.begin() + count));
-        queue_.erase(queue_.begin(), queue_.begin() + count);
-      }
+    for (auto batch = next_batch(); !batch.empty(); batch = next_batch()) {
+      combine(batch);
       commit(batch);
       {
         const std::lock_guard lock(mutex_);
@@ -191,6 +260,9 @@ class SqliteStateStore final : public StateStore {
     SqlResult<> outcome = attempt(batch, refused);
     while (!outcome && outcome.error().is_transient() && std::chrono::steady_clock::now() < deadline && pause()) {
       outcome = attempt(batch, refused);
+    }
+    for (std::size_t i = batch.size(); i-- > 0;) {
+      if (const auto* superseded = std::get_if<Superseded>(&batch[i].write)) refused[i] = refused[superseded->by];
     }
     for (std::size_t i = 0; i < batch.size(); ++i) {
       if (!batch[i].done) continue;
@@ -259,7 +331,9 @@ class SqliteStateStore final : public StateStore {
   std::condition_variable room_;
   std::deque<Queued> queue_;
   std::uint64_t asked_ = 0;
+  std::uint64_t urgent_until_ = 0;  // the asked_ of the last urgent write
   std::uint64_t finished_ = 0;
+  Asleep asleep_ = Asleep::no;
   bool stopping_ = false;
   StateWriter writer_;  // the writer thread's alone
   std::thread thread_;  // last: it uses all of the above

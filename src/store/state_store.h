@@ -4,6 +4,11 @@
 // connection of their own, block, and may be called from any thread but the engine's once it runs.
 //
 // A commit survives a killed daemon at once; writes marked durable (revocations, audit) are also fsynced before `Done`.
+//
+// Most writes have no hurry: they wait up to Options::commit_delay for company, so that a busy daemon pays for one commit
+// where it would pay for many. An urgent write takes all that wait along and is committed at once: a revocation, a
+// save_app() or delete_app() that somebody waits for (it has a Done), flush(), the close of the store. Never urgent:
+// record_run(), and the writes without a Done. Of several writes of one app in one commit only the outcome is carried out.
 #pragma once
 
 #include <cstdint>
@@ -53,6 +58,7 @@ class StateStore {
     std::chrono::hours history_age{24 * 90};          // likewise
     std::uint64_t history_total = 500'000;            // runs of all apps together (each on-demand run is an app of its own)
     std::chrono::seconds retry_for{30};               // a full disk or an I/O error: how long a batch is tried again
+    std::chrono::milliseconds commit_delay{5};        // how long a write without hurry waits for others; 0: not at all
     std::size_t queue_limit = 100'000;                // writes waiting; beyond it the asker waits (never the engine: it is warned at half)
   };
 
@@ -62,9 +68,10 @@ class StateStore {
   virtual void save_app(SavedApp app, Done done = nullptr) = 0;  // insert or replace; empty definition keeps the stored one
   virtual void delete_app(std::string name, Done done = nullptr) = 0;  // its history stays until it ages out
   // Insert or merge by run_id: a row that already has its end keeps it, so a report delivered twice is recorded once.
+  // Not urgent even with a Done.
   virtual void record_run(RunRecord run, Done done = nullptr) = 0;
-  virtual void revoke_token(RevokedToken token, Done done) = 0;  // durable
-  virtual void flush() = 0;
+  virtual void revoke_token(RevokedToken token, Done done) = 0;  // durable, urgent
+  virtual void flush() = 0;  // returns when all that was asked before it is committed and its Dones have run
   // Writes asked for and not yet committed: for a metric and for the warning at half of the limit.
   [[nodiscard]] virtual std::size_t queued() const { return 0; }
 

@@ -218,6 +218,113 @@ TEST_F(StateStoreTest, DonesComeInTheOrderAskedAndAfterTheCommit) {
   EXPECT_EQ(store->load_apps().value().at(0).state, "999");
 }
 
+std::vector<std::string> apps_of(StateStore& store) {
+  std::vector<std::string> found;
+  for (const auto& app : store.load_apps().value()) found.push_back(app.name + app.state + app.definition);
+  return found;
+}
+
+TEST_F(StateStoreTest, WritesOfOneAppInOneCommitLeaveWhatTheyWouldOneByOne) {
+  // Long enough for the writes of a step to share a commit, which is only made when flush() hurries it.
+  for (const auto delay : {std::chrono::milliseconds{0}, std::chrono::milliseconds{60'000}}) {
+    const auto file = dir / ("combined" + std::to_string(delay.count()));
+    auto store = StateStore::open(file, {.commit_delay = delay}).value();
+    for (const char* name : {"b", "c", "d", "e", "f"}) store->save_app({name, "{0}", "{old}"});
+    store->flush();
+
+    store->save_app({"a", "{1}", "{new}"});  // the definition of an earlier save is kept by the later ones
+    store->save_app({"a", "{2}", ""});
+    store->save_app({"a", "{3}", ""});
+    store->save_app({"b", "{4}", ""});  // as is the stored one
+    store->save_app({"b", "{5}", ""});
+    store->save_app({"c", "{6}", "{new}"});  // a delete takes earlier saves along
+    store->delete_app("c");
+    store->delete_app("d");  // nothing is kept over a delete
+    store->save_app({"d", "{7}", ""});
+    store->save_app({"e", "{8}", "{lost}"});  // of all that only what follows the last delete stays
+    store->delete_app("e");
+    store->save_app({"e", "{9}", "{kept}"});
+    store->save_app({"e", "{10}", ""});
+    store->delete_app("f");
+    store->save_app({"f", "{11}", "{12}"});
+    store->delete_app("f");
+    store->save_app({"g", "{13}", "{new}"});  // never stored at all
+    store->delete_app("g");
+    store->flush();
+    EXPECT_THAT(apps_of(*store), ElementsAre("a{3}{new}", "b{5}{old}", "d{7}", "e{10}{kept}")) << delay.count();
+  }
+}
+
+TEST_F(StateStoreTest, EveryDoneOfCombinedWritesIsCalledOnceInOrder) {
+  auto store = open({.commit_delay = std::chrono::minutes{1}});
+  std::vector<int> order;
+  const auto done = [&](int number) {
+    return [&order, number](Result<void> outcome) {
+      EXPECT_TRUE(outcome);
+      order.push_back(number);
+    };
+  };
+  const RunRecord run = run_of("web", 1);
+  store->record_run(run, done(0));
+  store->save_app({"web", "{1}", "{d}"}, done(1));
+  store->record_run(run, done(2));
+  store->save_app({"web", "{2}", ""}, done(3));
+  store->delete_app("web", done(4));
+  store->save_app({"web", "{3}", ""}, done(5));
+  store->record_run(run, done(6));
+  store->flush();
+  EXPECT_THAT(order, ElementsAre(0, 1, 2, 3, 4, 5, 6));
+  EXPECT_THAT(apps_of(*store), ElementsAre("web{3}"));
+}
+
+TEST_F(StateStoreTest, ASaveThatIsRefusedLeavesTheOneBeforeItInTheSameCommit) {
+  auto store = open({.commit_delay = std::chrono::minutes{1}});
+  bool refused = false;
+  store->save_app({"a", "{1}", "{d}"});
+  store->record_run(run_of("a", 1), [&](Result<void> outcome) { EXPECT_TRUE(outcome); });
+  store->save_app({"a", std::string(20'000'000, 'x'), ""}, [&](Result<void> outcome) { refused = !outcome; });
+  store->flush();
+  EXPECT_TRUE(refused);
+  EXPECT_THAT(apps_of(*store), ElementsAre("a{1}{d}"));
+}
+
+TEST_F(StateStoreTest, AWriteWithoutHurryIsCommittedWithoutAnythingAfterIt) {
+  auto store = open();
+  std::promise<void> recorded;
+  store->save_app({"a", "{1}", ""});
+  store->record_run(run_of("a", 1), [&](Result<void>) { recorded.set_value(); });
+  recorded.get_future().wait();
+  EXPECT_THAT(apps_of(*store), ElementsAre("a{1}"));
+}
+
+TEST_F(StateStoreTest, AnUrgentWriteTakesTheWaitingOnesAlongAtOnce) {
+  auto store = open({.commit_delay = std::chrono::hours{24}});  // without hurry the test would never end
+  std::vector<std::string> order;
+  const auto committed = [&](const std::string& name, auto ask) {
+    std::promise<void> done;
+    store->record_run(run_of("web", 1), [&](Result<void>) { order.push_back("run"); });
+    ask([&](Result<void>) {
+      order.push_back(name);
+      done.set_value();
+    });
+    done.get_future().wait();
+  };
+  committed("save", [&](auto done) { store->save_app({"a", "{1}", ""}, done); });
+  committed("delete", [&](auto done) { store->delete_app("a", done); });
+  committed("revoke", [&](auto done) { store->revoke_token({"token", platform::wall_now() + seconds{9}}, done); });
+  EXPECT_THAT(order, ElementsAre("run", "save", "run", "delete", "run", "revoke"));
+  store->save_app({"last", "{2}", ""});
+  store = open();  // the close of the store waits for nothing either
+  EXPECT_THAT(apps_of(*store), ElementsAre("last{2}"));
+}
+
+TEST_F(StateStoreTest, AFullQueueDoesNotWaitForCompany) {
+  auto store = open({.commit_delay = std::chrono::hours{24}, .queue_limit = 10});
+  for (int i = 0; i < 100; ++i) store->record_run(run_of("web", i));
+  store->flush();
+  EXPECT_EQ(store->runs("web", 1000, std::nullopt).value().size(), 100U);
+}
+
 TEST_F(StateStoreTest, ADoneMayAskForMoreEvenWhenTheQueueIsFull) {
   auto store = open({.queue_limit = 1});
   std::promise<void> finished;

@@ -104,6 +104,8 @@ SqlResult<> StateWriter::prepare_all() {
     std::string_view sql;
   };
   const Item items[] = {
+      {&begin_, "BEGIN IMMEDIATE"},
+      {&commit_, "COMMIT"},
       {&save_app_,
        "INSERT INTO apps(name,state,definition) VALUES(?1,?2,?3) ON CONFLICT(name) DO UPDATE SET state=excluded.state,"
        " definition=CASE WHEN excluded.definition='' THEN definition ELSE excluded.definition END"},
@@ -145,7 +147,7 @@ SqlResult<> StateWriter::begin(bool durable) {
       return set;
     is_durable_ = durable;
   }
-  if (auto begun = connection_.execute("BEGIN IMMEDIATE"); !begun) return begun;
+  if (auto begun = begin_.run(); !begun) return begun;
   if (rows_ == kUnknownRows) {
     const auto rows = connection_.number("SELECT count(*) FROM runs");
     if (!rows) return std::unexpected(rows.error());
@@ -155,7 +157,7 @@ SqlResult<> StateWriter::begin(bool durable) {
 }
 
 SqlResult<> StateWriter::commit() {
-  return connection_.execute("COMMIT");
+  return commit_.run();
 }
 
 void StateWriter::roll_back() {
@@ -165,7 +167,10 @@ void StateWriter::roll_back() {
   rows_ = kUnknownRows;
 }
 
-SqlResult<> StateWriter::save_app(const SavedApp& app) {
+SqlResult<> StateWriter::save_app(const SavedApp& app, bool replaces) {
+  if (replaces) {
+    if (auto gone = delete_app(app.name); !gone) return gone;
+  }
   return save_app_.bind(1, app.name).bind(2, app.state).bind(3, app.definition).run();
 }
 

@@ -26,7 +26,8 @@ class StateWriter {
   [[nodiscard]] SqlResult<> commit();
   void roll_back();
 
-  [[nodiscard]] SqlResult<> save_app(const SavedApp& app);
+  // `replaces`: whatever is stored of the app goes first, also a definition that an empty one would keep.
+  [[nodiscard]] SqlResult<> save_app(const SavedApp& app, bool replaces);
   [[nodiscard]] SqlResult<> delete_app(const std::string& name);
   [[nodiscard]] SqlResult<> record_run(const RunRecord& run);
   [[nodiscard]] SqlResult<> revoke_token(const RevokedToken& token);
@@ -41,6 +42,8 @@ class StateWriter {
 
   StateStore::Options options_;
   Connection connection_;
+  Statement begin_;
+  Statement commit_;
   Statement save_app_;
   Statement delete_app_;
   Statement record_run_;
