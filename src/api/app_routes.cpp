@@ -151,6 +151,7 @@ awaitable<Response> list_runs(const AppRoutes& wiring, Context& context) {
   if (*before_seconds > 0) before = core::WallTime(std::chrono::seconds(*before_seconds));
 
   auto stored = co_await on_worker(wiring.worker, [&wiring, name = (*app)->definition->name, limit = *limit, before] {
+    wiring.states.flush();  // what ended a moment ago belongs to the answer
     return wiring.states.runs(name, static_cast<std::size_t>(limit), before);
   });
   if (!stored) co_return error_response(stored.error());

@@ -8,6 +8,7 @@
 
 #include <boost/asio/post.hpp>
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
@@ -24,7 +25,8 @@ using namespace std::chrono_literals;
 constexpr std::size_t kProcessKeyBytes = 16;  // 128 bits, section 2.6
 constexpr auto kRecheckWait = 20ms;           // only where the kernel gives no event for an emptied group
 constexpr auto kMaxReconnectWait = 5s;
-constexpr std::size_t kKeptOpen = 64;         // cgroups of live runs held open
+constexpr std::string_view kLimitedPrefix = "l-";  // of cgroups that are made for limits; remembered in the tag
+constexpr std::size_t kKeptOpen = 16;         // cgroups of live runs held open
 
 // Processes of a run on a host without cgroups: those that lead or share its session, or carry its id from birth.
 std::vector<pid_t> processes_of_run(const runtime::RunId& id, pid_t leader) {
@@ -45,7 +47,17 @@ std::vector<pid_t> processes_of_run(const runtime::RunId& id, pid_t leader) {
   return found;
 }
 
+bool is_limited(const LiveRun& run) { return run.tag.cgroup.starts_with(kLimitedPrefix); }
+
 }  // namespace
+
+platform::CgroupLimits limits_of(const core::AppDefinition& definition) {
+  if (!definition.resource_limit) return {};
+  return {.memory_mb = definition.resource_limit->memory_mb,
+          .memory_virt_mb = definition.resource_limit->memory_virt_mb,
+          .cpu_shares = definition.resource_limit->cpu_shares,
+          .pids = definition.resource_limit->pids};
+}
 
 RunSupervisor::RunSupervisor(boost::asio::io_context& context, Timers& timers, const runtime::OutputFiles& outputs,
                              Options options, Handlers handlers)
@@ -56,6 +68,7 @@ RunSupervisor::RunSupervisor(boost::asio::io_context& context, Timers& timers, c
       handlers_(std::move(handlers)),
       cgroups_(platform::CgroupTree::open({.parent = options_.cgroup_parent})),
       pool_(cgroups_),
+      os_users_(context),
       keeper_(context, options_.home, options_.keeper_program,
               {.on_exited =
                    [this](const runtime::RunId& id, const runtime::RunExit& exit) {
@@ -92,6 +105,8 @@ LiveRun& RunSupervisor::adopt_known(const runtime::KnownRun& known, const runtim
   run->start_ticks = known.start_ticks;
   run->started = known.started;
   run->main = LiveRun::Main::alive;
+  run->spawn_asked = true;
+  run->limits_known = false;
   LiveRun& taken = *run;
   runs_.insert_or_assign(known.id, std::move(run));
   if (known.exit)
@@ -102,43 +117,97 @@ LiveRun& RunSupervisor::adopt_known(const runtime::KnownRun& known, const runtim
 }
 
 LiveRun& RunSupervisor::start(const core::AppDefinition& definition, std::uint64_t app_generation,
-                              core::RunNumber number, const runtime::LaunchOptions& options) {
+                              core::RunNumber number, const runtime::LaunchOptions& options, runtime::RunKind kind) {
   auto owned = std::make_unique<LiveRun>();
   LiveRun& run = *owned;
   run.id = runtime::RunId::random();
   run.app_generation = app_generation;
   run.tag.app = definition.name;
   run.tag.run_number = number;
-  run.tag.process_key = platform::random_hex(kProcessKeyBytes);
+  run.tag.kind = kind;
+  if (kind == runtime::RunKind::app) run.tag.process_key = platform::random_hex(kProcessKeyBytes);
   runs_.emplace(run.id, std::move(owned));
 
-  auto refuse = [&](std::string reason) -> LiveRun& {
-    boost::asio::post(context_, [this, id = run.id, reason = std::move(reason)]() mutable {
-      if (LiveRun* failed = find(id)) fail_start(*failed, std::move(reason));
-    });
+  if (!definition.docker_image.empty()) {
+    fail_later(run, "docker: no container engine is supported yet");
     return run;
-  };
-
-  if (!definition.docker_image.empty()) return refuse("docker: no container engine is supported yet");
-  if (cgroups_.is_available()) {
-    auto taken = pool_.take();
-    if (!taken) return refuse("cgroup: " + taken.error().message);
-    run.tag.cgroup = taken->name();
-    hold(run, std::move(*taken));
   }
-  auto launch = runtime::prepare_launch(definition, run.id, run.tag, outputs_, options);
-  if (!launch) return refuse(launch.error().message);
+  auto user = options_.exec_user ? options_.exec_user(definition.owner) : Result<std::string>{};
+  if (!user) {
+    fail_later(run, user.error().message);
+  } else if (user->empty()) {
+    launch(run, definition, options, nullptr);
+  } else {
+    os_users_.find(*user, [this, id = run.id, definition, options](const OsUsers::Found& found) {
+      LiveRun* ready = find(id);
+      if (ready == nullptr || ready->main != LiveRun::Main::starting) return;
+      if (!found) return fail_later(*ready, found.error().message);
+      // Switching to oneself would only lose what root keeps.
+      const bool same = (*found)->uid == ::geteuid();
+      launch(*ready, definition, options, same ? nullptr : found->get());
+    });
+  }
+  return run;
+}
+
+void RunSupervisor::launch(LiveRun& run, const core::AppDefinition& definition, const runtime::LaunchOptions& options,
+                           const platform::User* user) {
+  if (auto entered = enter_cgroup(run, definition); !entered) return fail_later(run, entered.error().message);
+  auto launch = runtime::prepare_launch(definition, run.id, run.tag, outputs_, options, user);
+  if (!launch) return fail_later(run, launch.error().message);
   std::vector<platform::UniqueFd> v1_procs;
   if (run.cgroup) {
     launch->request.cgroup_fd = run.cgroup->directory_fd();
-    if (auto opened = run.cgroup->open_v1_procs()) v1_procs = std::move(*opened);
+    auto opened = run.cgroup->open_v1_procs();
+    if (!opened) return fail_later(run, "cgroup: " + opened.error().message);
+    v1_procs = std::move(*opened);
     for (const auto& fd : v1_procs) launch->request.cgroup_tasks_fds.push_back(fd.get());
   }
+  run.spawn_asked = true;
   keeper_.spawn(launch->request, [this, id = run.id](auto result) {
     // Never from inside start(): a refusal is answered on the spot.
     boost::asio::post(context_, [this, id, result = std::move(result)]() mutable { spawned(id, std::move(result)); });
   });
-  return run;
+}
+
+// A limited run gets a cgroup of its own, as what was written into one would stay behind in the pool.
+Result<void> RunSupervisor::enter_cgroup(LiveRun& run, const core::AppDefinition& definition) {
+  const auto refused = [](const Error& error) { return fail(error.kind, "cgroup: " + error.message); };
+  const platform::CgroupLimits limits =
+      run.tag.kind == runtime::RunKind::app ? limits_of(definition) : platform::CgroupLimits{};
+  if (auto able = cgroups_.can_limit(limits); !able) return refused(able.error());
+  if (!cgroups_.is_available()) return {};
+  auto cgroup = limits.empty()
+                    ? pool_.take()
+                    : cgroups_.create(fmt::format("{}{}", kLimitedPrefix, platform::random_hex(8)),
+                                      platform::CgroupKind::limited);
+  if (!cgroup) return refused(cgroup.error());
+  run.tag.cgroup = cgroup->name();
+  hold(run, std::move(*cgroup));
+  if (limits.empty()) return {};
+  run.limits = limits;
+  if (auto set = run.cgroup->set_limits(limits); !set) return refused(set.error());
+  return {};
+}
+
+bool RunSupervisor::change_limits(LiveRun& run, const platform::CgroupLimits& limits) {
+  if (run.limits_known ? run.limits == limits : limits.empty() && !is_limited(run)) return true;
+  if (!is_limited(run)) return false;
+  if (cgroup_of(run) == nullptr) return false;
+  if (auto changed = run.cgroup->change_limits(limits); !changed) {
+    spdlog::warn("limits of {} cannot change while it runs: {}", run.tag.app, changed.error().message);
+    return false;
+  }
+  run.limits = limits;
+  run.limits_known = true;
+  return true;
+}
+
+// Reports come from the queue, never from inside a call.
+void RunSupervisor::fail_later(const LiveRun& run, std::string reason) {
+  boost::asio::post(context_, [this, id = run.id, reason = std::move(reason)]() mutable {
+    if (LiveRun* failed = find(id)) fail_start(*failed, std::move(reason));
+  });
 }
 
 void RunSupervisor::spawned(const runtime::RunId& id,
@@ -172,6 +241,8 @@ void RunSupervisor::take_exit(LiveRun& run, const runtime::RunExit& exit) {
   }
   run.main = LiveRun::Main::exited;
   run.exit = exit;
+  if (is_limited(run))
+    if (const auto* cgroup = cgroup_of(run); cgroup != nullptr && cgroup->oom_kills() > 0) run.note = "out of memory";
   handlers_.on_exited(run);
 }
 
@@ -361,7 +432,7 @@ void RunSupervisor::remove_stray_cgroups() {
 
 void RunSupervisor::keeper_lost() {
   spdlog::warn("the keeper went away, taking over with a new one");
-  for (auto& [id, run] : runs_) run->in_doubt = run->main != LiveRun::Main::exited;
+  for (auto& [id, run] : runs_) run->in_doubt = run->spawn_asked && run->main != LiveRun::Main::exited;
   handlers_.on_keeper_lost();
   reconnect_wait_ = 0ms;
   reconnect();

@@ -124,13 +124,17 @@ std::optional<T> KeeperClient::take_pending(std::uint64_t request_id) {
 
 void KeeperClient::spawn(const SpawnRequest& request, SpawnAnswer done) {
   auto refuse = [&](int error, std::string message) {
-    done(std::unexpected(SpawnFailure{keeper::SpawnStep::none, error, std::move(message)}));
+    boost::asio::post(context_, [done = std::move(done), error, message = std::move(message)]() mutable {
+      done(std::unexpected(SpawnFailure{keeper::SpawnStep::none, error, std::move(message)}));
+    });
   };
   if (!connected()) return refuse(ENOTCONN, "the keeper is not reachable");
   if (request.arguments.empty() || request.arguments.size() > keeper::kMaxArguments)
     return refuse(E2BIG, "command: too many arguments");
   if (request.environment.size() > keeper::kMaxEnvironment) return refuse(E2BIG, "env: too many variables");
   if (request.tag.size() > keeper::kMaxTagBytes) return refuse(E2BIG, "tag too long");
+  if (request.user && request.user->groups.size() > keeper::kMaxGroups)
+    return refuse(E2BIG, fmt::format("user: is in more than {} groups", keeper::kMaxGroups));
 
   keeper::Spawn spawn{};
   spawn.run_id = request.id.raw;
@@ -152,8 +156,8 @@ void KeeperClient::spawn(const SpawnRequest& request, SpawnAnswer done) {
     spawn.flags |= keeper::kFlagSwitchUser;
     spawn.uid = request.user->uid;
     spawn.gid = request.user->gid;
-    spawn.group_count =
-        static_cast<std::uint16_t>(std::min<std::size_t>(request.user->groups.size(), keeper::kMaxGroups));
+    spawn.group_count = static_cast<std::uint16_t>(request.user->groups.size());
+    if (request.keep_bounding_set) spawn.flags |= keeper::kFlagKeepBoundingSet;
   }
   if (request.no_new_privileges) spawn.flags |= keeper::kFlagNoNewPrivileges;
   spawn.tag_bytes = static_cast<std::uint16_t>(request.tag.size());
@@ -305,7 +309,13 @@ void KeeperClient::handle(const std::byte* data, std::size_t size) {
   switch (head.type) {
     case keeper::MessageType::exited: {
       keeper::Exited message{};
-      if (read_as(data, size, message)) handlers_.on_exited(RunId{message.run_id}, to_exit(message.exit, message.flags));
+      if (!read_as(data, size, message)) return;
+      const RunId id{message.run_id};
+      const RunExit exit = to_exit(message.exit, message.flags);
+      // It may have been listed as living a moment ago, in a list that is not complete yet.
+      for (KnownRun& listed : listed_)
+        if (listed.id == id) listed.exit = exit;
+      handlers_.on_exited(id, exit);
       return;
     }
     case keeper::MessageType::spawned: {

@@ -43,6 +43,7 @@ struct SpawnRequest {
   };
   std::optional<User> user;  // absent: the keeper's own
   bool no_new_privileges = false;
+  bool keep_bounding_set = false;  // with user: sudo and its like may work
 };
 
 struct SpawnFailure {
@@ -100,6 +101,7 @@ class KeeperClient {
   [[nodiscard]] bool connected() const { return descriptor_.has_value(); }
   [[nodiscard]] std::int32_t keeper_pid() const { return keeper_pid_; }
 
+  // `done` never runs inside the call, and always before the run's exit is handed on.
   void spawn(const SpawnRequest& request, SpawnAnswer done);
   void signal(const RunId& id, keeper::SignalScope scope, int signal_number, Answer done);
   void adopt(const RunId& id, std::string_view tag, std::int32_t pid, std::uint64_t start_ticks, Answer done);

@@ -23,19 +23,21 @@ namespace {
 
 using Variables = std::map<std::string, std::string, std::less<>>;
 
+constexpr std::string_view kOfOneSession[] = {"HOME", "MAIL", "XDG_RUNTIME_DIR", "XDG_SESSION_ID",
+                                              "DBUS_SESSION_BUS_ADDRESS"};
 constexpr std::string_view kDefaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-const Variables& base_environment() {
-  static const Variables base = [] {
-    Variables variables{{"PATH", std::string(kDefaultPath)}, {"LANG", "C.UTF-8"}};
-    if (const auto user = platform::find_user(::geteuid())) {
-      variables["USER"] = user->name;
-      variables["HOME"] = user->home;
-    }
-    if (const char* zone = ::getenv("TZ"); zone != nullptr) variables["TZ"] = zone;
-    return variables;
-  }();
-  return base;
+void put_identity(Variables& variables, const platform::User& user) {
+  variables["USER"] = variables["LOGNAME"] = user.name;
+  variables["SHELL"] = user.shell;
+  if (!user.home.empty()) variables["HOME"] = user.home;
+}
+
+Variables base_environment(const platform::User& user) {
+  Variables variables{{"PATH", std::string(kDefaultPath)}, {"LANG", "C.UTF-8"}};
+  put_identity(variables, user);
+  if (const char* zone = ::getenv("TZ"); zone != nullptr) variables["TZ"] = zone;
+  return variables;
 }
 
 void put(Variables& variables, std::string_view assignment) {
@@ -45,9 +47,14 @@ void put(Variables& variables, std::string_view assignment) {
 }
 
 std::vector<std::string> build_environment(const core::AppDefinition& definition, const RunId& id, const RunTag& tag,
-                                           const LaunchOptions& options) {
-  Variables variables = base_environment();
+                                           const LaunchOptions& options, const platform::User* user) {
+  Variables variables = base_environment(options.own_user);
   for (const auto& assignment : options.inherited_environment) put(variables, assignment);
+  if (user != nullptr) {
+    // What belongs to the daemon's own session would only mislead, or shut out, another user.
+    for (const std::string_view name : kOfOneSession) variables.erase(std::string(name));
+    put_identity(variables, *user);
+  }
   for (const auto& [name, value] : definition.env) variables[name] = value;
   if (definition.sec_env)
     for (const auto& [name, value] : *definition.sec_env) variables[name] = value;
@@ -63,7 +70,8 @@ std::vector<std::string> build_environment(const core::AppDefinition& definition
   return environment;
 }
 
-Result<std::vector<std::string>> build_arguments(const core::AppDefinition& definition) {
+Result<std::vector<std::string>> build_arguments(const core::AppDefinition& definition, const platform::User& user) {
+  if (definition.session_login) return std::vector<std::string>{user.shell, "-l", "-c", definition.command};
   if (!definition.shell) return core::split_command(definition.command);
   static const bool has_bash = ::access("/bin/bash", X_OK) == 0;
   return std::vector<std::string>{has_bash ? "/bin/bash" : "/bin/sh", "-e", "-c", definition.command};
@@ -84,26 +92,47 @@ Result<platform::UniqueFd> open_metadata(const boost::json::value& metadata) {
 }  // namespace
 
 Result<Launch> prepare_launch(const core::AppDefinition& definition, const RunId& id, const RunTag& tag,
-                              const OutputFiles& outputs, const LaunchOptions& options) {
+                              const OutputFiles& outputs, const LaunchOptions& options, const platform::User* user) {
   Launch launch;
-  auto arguments = build_arguments(definition);
+  auto arguments = build_arguments(definition, user != nullptr ? *user : options.own_user);
   if (!arguments) return std::unexpected(arguments.error());
   auto input = open_metadata(definition.metadata);
   if (!input) return std::unexpected(input.error());
-  auto output = outputs.open_for_run(definition.name, tag.run_number);
-  if (!output) return std::unexpected(output.error());
+  if (tag.kind == RunKind::app) {  // a check's output is nobody's
+    auto output = outputs.open_for_run(definition.name, tag.run_number);
+    if (!output) return std::unexpected(output.error());
+    launch.output = std::move(*output);
+  }
 
   launch.input = std::move(*input);
-  launch.output = std::move(*output);
   SpawnRequest& request = launch.request;
   request.id = id;
   request.tag = tag.encode();
   request.arguments = std::move(*arguments);
-  request.environment = build_environment(definition, id, tag, options);
+  request.environment = build_environment(definition, id, tag, options, user);
   request.working_directory = definition.working_dir.empty() ? options.default_directory : definition.working_dir;
   request.stdin_fd = launch.input.get();
   request.output_fd = launch.output.get();
+  if (user != nullptr) {
+    request.user = SpawnRequest::User{user->uid, user->gid, {user->groups.begin(), user->groups.end()}};
+    request.no_new_privileges = !definition.session_login;
+    request.keep_bounding_set = definition.session_login;
+    // So that the program may open /dev/stdout and /dev/stderr by name.
+    if (launch.output && ::fchown(launch.output.get(), user->uid, user->gid) != 0)
+      return fail_errno(ErrorKind::internal, "output file", errno);
+  }
   return launch;
+}
+
+platform::User own_user() {
+  auto user = platform::find_user(::geteuid());
+  if (user) return std::move(*user);
+  return {.name = std::to_string(::geteuid()),
+          .uid = ::geteuid(),
+          .gid = ::getegid(),
+          .groups = {},
+          .home = {},
+          .shell = "/bin/sh"};
 }
 
 std::vector<std::string> inheritable_environment(const std::vector<std::string>& names) {

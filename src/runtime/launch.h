@@ -1,4 +1,4 @@
-// From a definition to what the keeper is asked to do: argv, environment, directory, stdin, output, cgroup. Section 4.9 of
+// From a definition to what the keeper is asked to do: argv, environment, directory, stdin, output, user. Section 4.9 of
 // the wire contract. Stateless but for its options; used on the engine thread (it opens files, never waits).
 #pragma once
 
@@ -8,6 +8,7 @@
 #include "core/app_definition.h"
 #include "core/error.h"
 #include "platform/unique_fd.h"
+#include "platform/user.h"
 #include "runtime/keeper_client.h"
 #include "runtime/output_files.h"
 #include "runtime/run_tag.h"
@@ -17,17 +18,24 @@ namespace appmesh::runtime {
 struct LaunchOptions {
   std::string default_directory;                  // of apps that name none: HOME/work/tmp
   std::vector<std::string> inherited_environment; // NAME=value of the daemon that children get, already filtered
+  platform::User own_user;                        // of apps that switch to no other; see own_user()
 };
 
 struct Launch {
   SpawnRequest request;
   platform::UniqueFd input;   // stdin of the child; invalid: /dev/null
-  platform::UniqueFd output;  // stdout and stderr
+  platform::UniqueFd output;  // stdout and stderr; invalid: /dev/null
 };
 
-// `tag.cgroup` is already chosen. Errors name the step: command, stdin, output file.
+// `tag.cgroup` is already chosen. `user` is who the run switches to, null: the daemon's own. A switched run keeps no
+// capability and can gain no privilege by exec, but for a login session, in which sudo and its like work as in any other
+// login of that user. Errors name the step: command, stdin, output file.
 [[nodiscard]] Result<Launch> prepare_launch(const core::AppDefinition& definition, const RunId& id, const RunTag& tag,
-                                            const OutputFiles& outputs, const LaunchOptions& options);
+                                            const OutputFiles& outputs, const LaunchOptions& options,
+                                            const platform::User* user = nullptr);
+
+// The daemon's user as the name service knows it, or its number and no home. May wait for the name service.
+[[nodiscard]] platform::User own_user();
 
 // The daemon's own variables that children inherit: all but APPMESH_* when `names` is empty, else the named ones.
 [[nodiscard]] std::vector<std::string> inheritable_environment(const std::vector<std::string>& names);

@@ -17,7 +17,8 @@ bool read_number(std::string_view text, Number& out) {
 }  // namespace
 
 std::string RunTag::encode() const {
-  return fmt::format("app={} run={} instance={} key={} cgroup={}", app, run_number, instance, process_key, cgroup);
+  return fmt::format("app={} run={} instance={} key={} cgroup={}{}", app, run_number, instance, process_key, cgroup,
+                     kind == RunKind::health ? " kind=health" : "");
 }
 
 std::optional<RunTag> RunTag::decode(std::string_view text) {
@@ -33,6 +34,7 @@ std::optional<RunTag> RunTag::decode(std::string_view text) {
     if (key == "app") tag.app = value;
     if (key == "key") tag.process_key = value;
     if (key == "cgroup") tag.cgroup = value;
+    if (key == "kind" && value == "health") tag.kind = RunKind::health;
     if (key == "run" && !read_number(value, tag.run_number)) return std::nullopt;
     if (key == "instance" && !read_number(value, tag.instance)) return std::nullopt;
   }

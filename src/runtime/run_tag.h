@@ -9,12 +9,15 @@
 
 namespace appmesh::runtime {
 
+enum class RunKind : std::uint8_t { app, health };  // health: a check of the app's run, no run of its own
+
 struct RunTag {
   std::string app;
   std::string process_key;  // APP_MESH_PROCESS_KEY, 32 hex digits
   std::string cgroup;       // name below the daemon's parent group; empty: none
   std::uint64_t run_number = 0;
   std::uint32_t instance = 0;
+  RunKind kind = RunKind::app;
 
   [[nodiscard]] std::string encode() const;
   // Unknown keys are skipped, so a newer daemon may have written more. nullopt: not a tag of ours.

@@ -10,6 +10,8 @@ namespace {
 TEST(RunTag, ComesBackAsItWasWritten) {
   const RunTag tag{.app = "web_1-x", .process_key = "00ff", .cgroup = "p.12", .run_number = 42, .instance = 3};
   EXPECT_EQ(RunTag::decode(tag.encode()), tag);
+  const RunTag check{.app = "web", .cgroup = "p.12", .run_number = 42, .kind = RunKind::health};
+  EXPECT_EQ(RunTag::decode(check.encode()), check);
 }
 
 TEST(RunTag, OfTheLongestNamesFitsTheKeepersTable) {
