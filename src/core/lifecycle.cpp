@@ -54,9 +54,15 @@ void Decider::on(const event::Redefined& redefined) {
     return definition().status == AppStatus::enabled ? on(event::Enabled{}) : on(event::Disabled{});
   if (!is_enabled()) return;
   if (needs_restart(*before, definition())) {
-    is_live() ? stop(StopReason::restarted) : plan_anew();
+    if (is_live()) return stop(StopReason::restarted);
+    if (!wait_for_outgoing(StopReason::restarted)) return plan_anew();
+    s_.next_start.reset();
+    s_.restart_after_stop = true;
   } else if (schedule_differs(*before, definition())) {
-    is_live() ? plan_next_occurrence() : plan_anew();
+    if (!is_live()) return plan_anew();
+    s_.next_start.reset();
+    s_.start_is_due = s_.start_is_due && is_recurring(definition());
+    plan_next_occurrence();
   }
 }
 
@@ -78,7 +84,11 @@ void Decider::on(const event::Disabled&) {
   set_status(AppStatus::disabled);
   s_.next_start.reset();
   s_.restart_after_stop = false;
-  is_live() ? stop(StopReason::disabled) : rest();
+  if (is_live()) {
+    stop(StopReason::disabled);
+  } else if (!wait_for_outgoing(StopReason::disabled)) {
+    rest();
+  }
   set_error(std::string(kNotEnabled));
 }
 
@@ -91,8 +101,9 @@ void Decider::on(const event::RestartRequested&) {
   s_.backoff_step = 0;
   s_.remove_at.reset();
   persist();
-  if (s_.phase == Phase::starting) return;  // as fresh as it gets
-  is_live() ? stop(StopReason::restarted) : resume();
+  if (s_.phase == Phase::starting) return stop_outgoing(StopReason::restarted, grace());  // it is as fresh as it gets
+  if (is_live()) return stop(StopReason::restarted);
+  if (!wait_for_outgoing(StopReason::restarted)) resume();
 }
 
 void Decider::on(const event::TimerDue&) {
@@ -105,6 +116,7 @@ void Decider::on(const event::TimerDue&) {
   if (s_.phase == Phase::removed) return;
   const auto removal = s_.on_demand && s_.on_demand->remove_at != WallTime{} ? s_.on_demand->remove_at : s_.remove_at;
   if (removal && now_.wall >= *removal) return remove();
+  review_outgoing();
   if (is_live() && s_.stop_reason == StopReason::none && s_.phase != Phase::draining) {
     if (s_.on_demand && s_.on_demand->kill_at != WallTime{} && now_.wall >= s_.on_demand->kill_at)
       return stop(StopReason::timeout);
@@ -142,6 +154,7 @@ void Decider::on(const event::StartFailed& failed) {
 }
 
 void Decider::on(const event::RunExited& exited) {
+  if (exited.run != 0 && exited.run == s_.outgoing_run) return outgoing_exited(exited);
   if (exited.run != s_.current_run) return;
   if (s_.phase == Phase::removed) return drain();
   if (!is_live() || s_.phase == Phase::draining) return;
@@ -151,6 +164,7 @@ void Decider::on(const event::RunExited& exited) {
 }
 
 void Decider::on(const event::RunGone& gone) {
+  if (gone.run != 0 && gone.run == s_.outgoing_run) return outgoing_gone();
   if (gone.run != s_.current_run) return;
   if (s_.phase == Phase::removed) s_.current_run = 0;
   if (s_.phase == Phase::draining) after_run();
@@ -170,6 +184,7 @@ void Decider::plan_anew() {
   s_.backoff_step = 0;
   s_.remove_at.reset();
   s_.next_start.reset();
+  s_.start_is_due = false;
   plan();
 }
 
@@ -212,6 +227,8 @@ void Decider::start() {
   s_.phase = Phase::starting;
   s_.stop_reason = StopReason::none;
   s_.restart_after_stop = false;
+  s_.start_is_due = false;
+  s_.run_return_code.reset();
   s_.dormant = false;
   if (const auto note = s_.last_error.find(kRestartIn); note != std::string::npos) s_.last_error.resize(note);
   if (s_.on_demand && s_.on_demand->timeout.count() > 0) s_.on_demand->kill_at = now_.wall + s_.on_demand->timeout;
@@ -225,9 +242,12 @@ void Decider::start() {
 void Decider::plan_next_occurrence() {
   const auto planned = std::exchange(s_.next_start, std::nullopt);
   if (s_.on_demand || !is_recurring(definition())) return;
-  const bool came_due = planned && !planned->steady && is_due(*planned);
-  const WallTime after = came_due ? std::max(now_.wall, planned->wall) : now_.wall;
-  if (const auto next = next_occurrence(definition(), after, policy_.zone)) s_.next_start = PlannedStart{.wall = *next};
+  if (planned && !planned->steady && !is_due(*planned)) {
+    s_.next_start = planned;
+    return;
+  }
+  if (const auto next = next_occurrence(definition(), now_.wall, policy_.zone))
+    s_.next_start = PlannedStart{.wall = *next};
 }
 
 Seconds Decider::next_backoff() {
@@ -261,6 +281,7 @@ void Decider::rest_disabled() {
 }
 
 void Decider::after_run() {
+  if (s_.stop_reason != StopReason::none && wait_for_outgoing(s_.stop_reason)) return;
   const StopReason reason = std::exchange(s_.stop_reason, StopReason::none);
   const bool again = std::exchange(s_.restart_after_stop, false);
   s_.current_run = 0;
@@ -270,6 +291,7 @@ void Decider::after_run() {
   if (!is_enabled()) return rest_disabled();
   switch (reason) {
     case StopReason::restarted:
+      if (again) return plan_anew();  // it was not running when its definition changed
       s_.backoff_step = 0;
       return resume();
     case StopReason::replaced:
@@ -289,8 +311,9 @@ void Decider::after_run() {
 
 void Decider::apply_exit_policy() {
   const Behavior& behavior = definition().behavior;
-  const auto special = behavior.control.find(s_.return_code.value_or(0));
+  const auto special = behavior.control.find(s_.run_return_code.value_or(s_.return_code.value_or(0)));
   const ExitAction action = special == behavior.control.end() ? behavior.exit : special->second;
+  if (action != ExitAction::remove && std::exchange(s_.start_is_due, false)) return resume();
   switch (action) {
     case ExitAction::standby:
       return is_recurring(definition()) ? wait_for_occurrence() : rest();
@@ -311,6 +334,7 @@ void Decider::remove() {
     s_.stop_reason = StopReason::removed;
     stop_run_now();
   }
+  stop_outgoing(StopReason::removed, grace());
   s_.phase = Phase::removed;
   s_.next_start.reset();
   s_.remove_at.reset();
@@ -328,6 +352,9 @@ bool Decider::is_live() const {
 // The reason that is left when the run is gone decides what follows, so a later request replaces an earlier one.
 void Decider::stop(StopReason reason) {
   s_.stop_reason = reason;
+  s_.restart_after_stop = false;
+  s_.start_is_due = false;
+  stop_outgoing(reason, grace());
   persist();
   if (s_.phase != Phase::running) return;  // starting: RunStarted stops it
   s_.phase = Phase::stopping;
@@ -353,9 +380,16 @@ void Decider::mark_started() {
 }
 
 void Decider::record_exit(const event::RunExited& exited) {
-  const WallTime at = std::min(exited.at.value_or(now_.wall), now_.wall);
+  note_exit(exited);
+  s_.run_return_code = s_.return_code;
+  const auto ago = now_.wall - *s_.last_exit;
+  if (now_.steady - s_.run_started_steady - ago >= policy_.stable_after) s_.backoff_step = 0;
+  set_healthy(false);
+}
+
+void Decider::note_exit(const event::RunExited& exited) {
   s_.return_code = exited.known ? exited.return_code : 0;
-  s_.last_exit = at;
+  s_.last_exit = std::min(exited.at.value_or(now_.wall), now_.wall);
   std::string error = fmt::format("exited with return code: {}", *s_.return_code);
   std::string_view separator = ", msg: ";
   for (const std::string_view text : {std::string_view(exited.known ? "" : "exit status unknown"), {exited.note}}) {
@@ -364,9 +398,7 @@ void Decider::record_exit(const event::RunExited& exited) {
     separator = "; ";
   }
   set_error(std::move(error));
-  if (now_.steady - s_.run_started_steady - (now_.wall - at) >= policy_.stable_after) s_.backoff_step = 0;
-  publish(Notice::exit);
-  set_healthy(false);
+  publish(Notice::exit, exited.run);
 }
 
 void Decider::drain() {
@@ -384,7 +416,7 @@ void Decider::next_start_due() {
   const bool skip = missed && !definition().start_missed;
   if (s_.phase == Phase::waiting) return skip ? plan() : resume();
   plan_next_occurrence();
-  if (!skip && s_.phase == Phase::running) stop(StopReason::replaced);
+  if (!skip && s_.phase == Phase::running) replace_run();
 }
 
 // ---- Fields that are always changed together ----
@@ -437,6 +469,10 @@ std::optional<Alarm> Decider::wanted_alarm() const {
   if (heeds_next_start())
     s_.next_start->steady ? offer({.steady = s_.next_start->steady}) : offer_wall(s_.next_start->wall);
   if (s_.remove_at) offer_wall(*s_.remove_at);
+  if (s_.outgoing_until) {
+    offer({.steady = s_.outgoing_until});
+    if (const auto close = window_close(definition(), now_.wall)) offer_wall(*close);
+  }
   if (s_.on_demand && s_.on_demand->remove_at != WallTime{}) offer_wall(s_.on_demand->remove_at);
   if (!is_live() || s_.phase == Phase::draining || s_.stop_reason != StopReason::none) return earliest;
   if (s_.on_demand) {

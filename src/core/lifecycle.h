@@ -7,13 +7,16 @@
 //                 waiting (back-off)           stopping ──RunExited──► draining
 //
 // A run is `gone` when its main process has exited AND no process of it is left AND its last output is stored; no new
-// run of the app starts before that. On-demand runs (section 2.5) are apps with one run, a time-out and a lifetime.
+// run of the app starts before that. The one exception is the handover of a recurring app with retention (section 4.3):
+// its old run goes on as `outgoing_run` beside the new one. On-demand runs (section 2.5) are apps with one run, a
+// time-out and a lifetime.
 #pragma once
 
 #include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <variant>
 #include <vector>
@@ -65,9 +68,12 @@ struct LifecycleState {
   AppStatus status = AppStatus::enabled;
   Phase phase = Phase::idle;
 
-  RunNumber current_run = 0;   // of starting..draining; else 0
-  RunNumber last_run = 0;      // highest number given out
-  RunNumber outgoing_run = 0;  // handed-over run of a recurring app (next issue)
+  RunNumber current_run = 0;                 // of starting..draining; else 0
+  RunNumber last_run = 0;                    // highest number given out
+  RunNumber outgoing_run = 0;                // the handed-over run of a recurring app, beside the current one
+  std::optional<SteadyTime> outgoing_until;  // it may finish until then; none: it was asked to stop, or has exited
+  bool outgoing_exited = false;              // its RunGone is still to come
+  bool start_is_due = false;                 // an occurrence that waits for the end of outgoing_run
   StopReason stop_reason = StopReason::none;
   bool restart_after_stop = false;
   bool remove_after_stop = false;
@@ -79,8 +85,9 @@ struct LifecycleState {
   SteadyTime run_started_steady{};
   WallTime run_started_wall{};
 
-  std::uint64_t starts = 0;  // accepted starts until the app is deleted
-  std::optional<int> return_code;
+  std::uint64_t starts = 0;            // accepted starts until the app is deleted
+  std::optional<int> return_code;      // of the run that exited last, current or outgoing
+  std::optional<int> run_return_code;  // of the current run, once it exited: the exit policy looks at this one
   std::optional<WallTime> last_start;
   std::optional<WallTime> last_exit;
   std::string last_error;  // without the time prefix
@@ -154,6 +161,7 @@ struct ArmTimer {  // replaces the app's one timer; exactly one of the two is se
 struct CancelTimer {};
 struct Publish {
   Notice notice = Notice::start;
+  RunNumber run = 0;  // of an exit: current or outgoing
 };
 struct PersistState {};       // the lifecycle state, asynchronously
 struct PersistDefinition {};  // status changed: the YAML file must follow
@@ -171,6 +179,8 @@ struct Policy {
   // recover() with `lost`: false decides by the exit policy, as after exit 0; true starts the app anew, since a run
   // that ended with the host did not end by itself.
   bool restart_lost_runs = false;
+  // Whether the engine can carry two runs of one app. Without it an occurrence stops the old run, whatever `retention`.
+  bool handover = false;
 };
 
 // Decides. Events about a run that is neither current nor outgoing are ignored (returns no effects), so a late report
@@ -187,5 +197,15 @@ struct Policy {
 enum class RecoveredRun : std::uint8_t { none, running, exited, lost };
 [[nodiscard]] std::vector<Effect> recover(LifecycleState& state, RunNumber newest_run, RecoveredRun what, Now now,
                                           const Policy& policy);
+
+// The same when the keeper knows more runs of the app than the newest: each is `running` or `exited`. The one that the
+// app still owns is `state.outgoing_run` afterwards (or `state.current_run`, when a handed-over run is all that is
+// left); any other is an orphan, and the engine's to end.
+struct OtherRun {
+  RunNumber run = 0;
+  RecoveredRun what = RecoveredRun::none;
+};
+[[nodiscard]] std::vector<Effect> recover(LifecycleState& state, RunNumber newest_run, RecoveredRun what,
+                                          std::span<const OtherRun> others, Now now, const Policy& policy);
 
 }  // namespace appmesh::core

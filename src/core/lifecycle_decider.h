@@ -1,6 +1,7 @@
 // The inside of step() and recover(): one Decider lives for one call and collects its effects. Not for other rooms.
 #pragma once
 
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -28,7 +29,7 @@ class Decider {
   void on(const event::HealthChanged& changed);
   void on(const event::KeeperLost&);
 
-  void recover(RunNumber newest_run, RecoveredRun what);
+  void recover(RunNumber newest_run, RecoveredRun what, std::span<const OtherRun> others);
 
   // The effects, with the timer that the new state needs.
   [[nodiscard]] std::vector<Effect> finish();
@@ -61,7 +62,20 @@ class Decider {
   void stop_run_now();
   void mark_started();
   void record_exit(const event::RunExited& exited);
+  void note_exit(const event::RunExited& exited);
   void drain();
+
+  // Handover (section 4.3): lifecycle_handover.cpp.
+  [[nodiscard]] bool hands_over() const;
+  void replace_run();
+  void stop_outgoing(StopReason reason, Seconds grace);
+  void outgoing_exited(const event::RunExited& exited);
+  void outgoing_gone();
+  void drain_outgoing();
+  void forget_outgoing();
+  bool wait_for_outgoing(StopReason reason);
+  void review_outgoing();
+
   void review_plan();
   void next_start_due();
   void plan_next_occurrence();
@@ -72,11 +86,13 @@ class Decider {
   // recover()
   void catch_up(RunNumber newest_run);
   void take_over_status();
+  void drop_foreign_plan();
+  void recover_outgoing(std::span<const OtherRun> others, bool lost);
   void recover_living(RunNumber newest_run);
   void recover_without_run(RunNumber newest_run, RecoveredRun what);
 
   void emit(Effect effect) { effects_.push_back(std::move(effect)); }
-  void publish(Notice notice) { emit(effect::Publish{notice}); }
+  void publish(Notice notice, RunNumber run = 0) { emit(effect::Publish{notice, run}); }
   void persist() { persist_ = true; }
 
   LifecycleState& s_;

@@ -70,8 +70,8 @@ class LifecycleTest : public ::testing::Test {
   }
   Now now() const { return {WallTime(seconds(kStart) + elapsed), SteadyTime(elapsed)}; }
   std::vector<std::string> step(Event event) { return words(core::step(state, event, now(), policy)); }
-  std::vector<std::string> recover(RunNumber newest, RecoveredRun what) {
-    return words(core::recover(state, newest, what, now(), policy));
+  std::vector<std::string> recover(RunNumber newest, RecoveredRun what, std::vector<OtherRun> others = {}) {
+    return words(core::recover(state, newest, what, others, now(), policy));
   }
   std::vector<std::string> redefine(auto change) {
     AppDefinition d = *state.definition;

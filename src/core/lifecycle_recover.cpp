@@ -1,23 +1,74 @@
 // What a daemon that comes back makes of a saved state that may be older than what the keeper knows. Two rules keep it
 // safe: a living run is always taken over, whatever the state says, and a run whose end nobody saw is drained before
 // anything new starts.
+#include <algorithm>
+#include <utility>
+#include <vector>
+
 #include "core/lifecycle_decider.h"
+#include "core/schedule.h"
 
 namespace appmesh::core {
 
+namespace {
+
+const OtherRun* find(const std::vector<OtherRun>& runs, RunNumber number) {
+  const auto found = std::ranges::find(runs, number, &OtherRun::run);
+  return number == 0 || found == runs.end() ? nullptr : &*found;
+}
+
+// Of the runs older than one that the state has not heard of: the one that was handed over, if any. What lives comes
+// first, since there is one at most; without a handover what has exited did so before the newer run was started.
+const OtherRun* left_over(const std::vector<OtherRun>& runs, bool hands_over) {
+  const OtherRun* best = nullptr;
+  const auto lives = [](const OtherRun& run) { return run.what == RecoveredRun::running; };
+  for (const OtherRun& run : runs) {
+    if (!lives(run) && !hands_over) continue;
+    if (best == nullptr || std::pair(lives(run), run.run) > std::pair(lives(*best), best->run)) best = &run;
+  }
+  return best;
+}
+
+}  // namespace
+
 std::vector<Effect> recover(LifecycleState& state, RunNumber newest_run, RecoveredRun what, Now now,
                             const Policy& policy) {
+  return recover(state, newest_run, what, {}, now, policy);
+}
+
+std::vector<Effect> recover(LifecycleState& state, RunNumber newest_run, RecoveredRun what,
+                            std::span<const OtherRun> others, Now now, const Policy& policy) {
   Decider decider(state, now, policy);
-  decider.recover(newest_run, what);
+  decider.recover(newest_run, what, others);
   return decider.finish();
 }
 
-void Decider::recover(RunNumber newest_run, RecoveredRun what) {
+void Decider::recover(RunNumber newest_run, RecoveredRun what, std::span<const OtherRun> others) {
   if (s_.phase == Phase::removed) return;
   s_.alarm.reset();  // whatever was armed, ArmTimer replaces it
   persist();
   take_over_status();
-  if (newest_run > s_.last_run) catch_up(newest_run);
+  drop_foreign_plan();
+  std::vector<OtherRun> older(others.begin(), others.end());
+  if (newest_run > s_.last_run) {
+    const auto* left = left_over(older, hands_over());
+    catch_up(newest_run);
+    if (left != nullptr && left->run != s_.outgoing_run) {
+      s_.outgoing_run = left->run;
+      s_.outgoing_exited = false;
+      s_.outgoing_until.reset();
+      if (is_enabled() && hands_over()) s_.outgoing_until = now_.steady + definition().retention->value;
+    }
+  } else if (const auto* current = find(older, s_.current_run); current != nullptr) {
+    // The newest run has come to its end before the one that was handed over to it.
+    newest_run = current->run;
+    what = current->what;
+  } else if (newest_run != 0 && newest_run == s_.outgoing_run) {
+    older.push_back({newest_run, what});
+    newest_run = 0;
+    if (what != RecoveredRun::lost) what = RecoveredRun::none;
+  }
+  recover_outgoing(older, what == RecoveredRun::lost);
   if (what == RecoveredRun::running) return recover_living(newest_run);
   if (what == RecoveredRun::exited && s_.current_run != 0 && newest_run == s_.current_run) {
     if (s_.phase == Phase::starting) mark_started();
@@ -38,11 +89,27 @@ void Decider::take_over_status() {
   }
   s_.next_start.reset();
   s_.restart_after_stop = false;
-  is_live() ? stop(StopReason::disabled) : rest_disabled();
+  if (is_live()) {
+    stop(StopReason::disabled);
+  } else if (!wait_for_outgoing(StopReason::disabled)) {
+    rest_disabled();
+  }
   effects_.clear();  // whether there is a run to stop is not known yet
 }
 
-// Runs were started after the state was saved. All before the newest are gone, or it would not have been started.
+// The definition may have been edited since the state was saved, or the zone: what was planned by another schedule is
+// void.
+void Decider::drop_foreign_plan() {
+  if (!s_.next_start || s_.next_start->steady) return;
+  const WallTime planned = s_.next_start->wall;
+  const bool fits = is_recurring(definition())
+                        ? next_occurrence(definition(), planned - Seconds(1), policy_.zone) == planned
+                        : s_.phase == Phase::waiting;
+  if (!fits) s_.next_start.reset();
+}
+
+// Runs were started after the state was saved. All before the newest are gone, or it would not have been started, but
+// for one that was handed over.
 void Decider::catch_up(RunNumber newest_run) {
   if (s_.phase == Phase::starting) ++s_.starts;  // a run of its own, before those that the state has not heard of
   s_.starts += newest_run - s_.last_run - 1;     // mark_started() counts the newest
@@ -55,6 +122,27 @@ void Decider::catch_up(RunNumber newest_run) {
   if (s_.on_demand && s_.on_demand->timeout.count() > 0 && s_.on_demand->kill_at == WallTime{})
     s_.on_demand->kill_at = now_.wall + s_.on_demand->timeout;
   plan_next_occurrence();
+}
+
+void Decider::recover_outgoing(std::span<const OtherRun> others, bool lost) {
+  if (s_.outgoing_run == 0) return;
+  const auto known = std::ranges::find(others, s_.outgoing_run, &OtherRun::run);
+  const auto what = known == others.end() ? RecoveredRun::none : known->what;
+  if (lost || what == RecoveredRun::lost) {
+    if (!s_.outgoing_exited) note_exit({.run = s_.outgoing_run, .known = false});
+    s_.start_is_due = false;
+    return forget_outgoing();
+  }
+  if (what == RecoveredRun::running) {
+    s_.outgoing_exited = false;
+    if (s_.outgoing_until) return;
+    const bool replaced = is_enabled() && s_.stop_reason == StopReason::none;
+    return emit(effect::StopRun{.run = s_.outgoing_run,
+                                .grace = replaced ? policy_.stop_grace : grace(),
+                                .reason = replaced ? StopReason::replaced : s_.stop_reason});
+  }
+  if (s_.outgoing_exited) return drain_outgoing();  // its exit was decided, whether the report comes again or not
+  if (what != RecoveredRun::exited) outgoing_exited({.run = s_.outgoing_run, .known = false});
 }
 
 void Decider::recover_living(RunNumber newest_run) {
@@ -82,7 +170,7 @@ void Decider::recover_without_run(RunNumber newest_run, RecoveredRun what) {
       if (is_enabled() && (became_enabled_ || (s_.last_run == 0 && !s_.remove_at))) return plan_anew();
       return review_plan();
     case Phase::waiting:
-      return review_plan();
+      return s_.next_start ? review_plan() : plan();
     case Phase::starting:
       if (!was_started) {
         rest();

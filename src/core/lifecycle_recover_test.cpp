@@ -176,6 +176,28 @@ TEST_F(LifecycleTest, ADelayedRemovalGoesOn) {
   EXPECT_THAT(recover(1, RecoveredRun::none), ElementsAre("arm +30"));
 }
 
+TEST_F(LifecycleTest, APlanOfAScheduleThatWasEditedMeanwhileIsMadeAnew) {
+  define({.start_interval = DurationText{"60", seconds(60)}});
+  step(event::Defined{});
+  const auto saved = save();  // planned for +1
+  define({.start_interval = DurationText{"60", seconds(60)}, .start_time = kStart + 30});
+  reload(saved);
+  EXPECT_THAT(recover(0, RecoveredRun::none), ElementsAre("arm +30"));
+}
+
+TEST_F(LifecycleTest, ARunOfAnAppThatIsNoLongerRecurringIsNotStartedAgain) {
+  define({.start_interval = DurationText{"60", seconds(60)}});
+  step(event::Defined{});
+  pass(1);
+  step(event::TimerDue{});
+  step(event::RunStarted{.run = 1});
+  const auto saved = save();
+  define({});
+  reload(saved);
+  EXPECT_THAT(recover(1, RecoveredRun::running), IsEmpty());
+  EXPECT_FALSE(state.next_start);
+}
+
 // ---- Saved state ----
 
 TEST_F(LifecycleTest, TheStateSurvivesBeingSaved) {

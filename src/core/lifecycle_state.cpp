@@ -79,6 +79,17 @@ class StateReader {
     if (!value->is_number() || error || number < low || number > high) return refuse(name), std::nullopt;
     return number;
   }
+  // What is left of a wait that was to end at `until` and had `left` to go when it was saved.
+  std::optional<microseconds> wait(std::string_view until, std::string_view left, Now now) {
+    const auto most = integer(left, 0, std::numeric_limits<std::int64_t>::max() / 2);
+    if (!most) return std::nullopt;
+    return std::clamp(time(until).value_or(now.wall) - now.wall, microseconds(0), microseconds(*most));
+  }
+  std::optional<int> code(std::string_view name) {
+    const auto value = integer(name, std::numeric_limits<int>::min(), std::numeric_limits<int>::max());
+    if (!value) return std::nullopt;
+    return static_cast<int>(*value);
+  }
   const json::object* object(std::string_view name) {
     const json::value* value = saved_.if_contains(name);
     if (value == nullptr) return nullptr;
@@ -105,6 +116,13 @@ json::object save_state(const LifecycleState& s, Now now) {
   fields.number("current_run", s.current_run);
   fields.number("last_run", s.last_run);
   fields.number("outgoing_run", s.outgoing_run);
+  if (s.outgoing_until || s.outgoing_exited) {
+    json::object& outgoing = out["outgoing"].emplace_object();
+    if (s.outgoing_until) outgoing["until"] = to_micros(to_wall(*s.outgoing_until, now));
+    if (s.outgoing_until) outgoing["left"] = std::max(microseconds(0), *s.outgoing_until - now.steady).count();
+    if (s.outgoing_exited) outgoing["exited"] = true;
+  }
+  fields.flag("start_is_due", s.start_is_due);
   fields.number("stop_reason", static_cast<std::uint64_t>(s.stop_reason));
   fields.flag("restart_after_stop", s.restart_after_stop);
   fields.flag("remove_after_stop", s.remove_after_stop);
@@ -127,6 +145,7 @@ json::object save_state(const LifecycleState& s, Now now) {
   fields.time("run_started", s.run_started_wall);
   fields.number("starts", s.starts);
   if (s.return_code) out["return_code"] = *s.return_code;
+  if (s.run_return_code) out["run_return_code"] = *s.run_return_code;
   fields.time("last_start", s.last_start);
   fields.time("last_exit", s.last_exit);
   if (!s.last_error.empty()) out["last_error"] = s.last_error;
@@ -146,16 +165,20 @@ Result<void> load_state(LifecycleState& state, const json::object& saved, Now no
   fields.number("current_run", s.current_run);
   fields.number("last_run", s.last_run);
   fields.number("outgoing_run", s.outgoing_run);
+  if (const auto* outgoing = fields.object("outgoing")) {
+    StateReader members(*outgoing, error);
+    members.flag("exited", s.outgoing_exited);
+    if (const auto left = members.wait("until", "left", now)) s.outgoing_until = now.steady + *left;
+  }
+  fields.flag("start_is_due", s.start_is_due);
   fields.number("stop_reason", s.stop_reason, static_cast<std::int64_t>(StopReason::unhealthy));
   fields.flag("restart_after_stop", s.restart_after_stop);
   fields.flag("remove_after_stop", s.remove_after_stop);
   if (const auto* next = fields.object("next_start")) {
     StateReader members(*next, error);
     PlannedStart planned{.wall = members.time("at").value_or(now.wall)};
-    if (const auto left = members.integer("back_off", 0, std::numeric_limits<std::int64_t>::max() / 2)) {
-      const microseconds wait = std::clamp(planned.wall - now.wall, microseconds(0), microseconds(*left));
-      planned = {.wall = now.wall + wait, .steady = now.steady + wait};
-    }
+    if (const auto left = members.wait("at", "back_off", now))
+      planned = {.wall = now.wall + *left, .steady = now.steady + *left};
     s.next_start = planned;
   }
   if (const auto* run = fields.object("on_demand")) {
@@ -172,8 +195,8 @@ Result<void> load_state(LifecycleState& state, const json::object& saved, Now no
   s.run_started_wall = fields.time("run_started").value_or(WallTime{});
   s.run_started_steady = now.steady - std::max(microseconds(0), now.wall - s.run_started_wall);
   fields.number("starts", s.starts);
-  if (const auto code = fields.integer("return_code", std::numeric_limits<int>::min(), std::numeric_limits<int>::max()))
-    s.return_code = static_cast<int>(*code);
+  s.return_code = fields.code("return_code");
+  s.run_return_code = fields.code("run_return_code");
   s.last_start = fields.time("last_start");
   s.last_exit = fields.time("last_exit");
   fields.text("last_error", s.last_error);
@@ -183,7 +206,10 @@ Result<void> load_state(LifecycleState& state, const json::object& saved, Now no
   if (error) return std::unexpected(std::move(*error));
   // What the rest relies on: a run in the phases that have one, and a planned start while waiting.
   const bool has_run = s.phase >= Phase::starting && s.phase <= Phase::draining;
-  if (has_run != (s.current_run != 0) || s.current_run > s.last_run || (s.phase == Phase::waiting && !s.next_start))
+  const bool has_outgoing = s.outgoing_run != 0;
+  if (has_run != (s.current_run != 0) || s.current_run > s.last_run || (s.phase == Phase::waiting && !s.next_start) ||
+      s.outgoing_run > s.last_run || (has_outgoing && s.outgoing_run == s.current_run) ||
+      (!has_outgoing && (s.outgoing_until || s.outgoing_exited)))
     return fail(ErrorKind::invalid_argument, "saved state: phase, run and plan do not fit together");
   state = std::move(s);
   return {};

@@ -40,6 +40,7 @@ bool is_live(Phase phase) {
 World::World(std::uint64_t seed) : random_(seed), wall_(seconds(kEpoch)), steady_(seconds(1000)) {
   strict_disk_ = !one_in(4);
   policy_.restart_lost_runs = one_in(2);
+  policy_.handover = !one_in(4);
   quiet_user_ = one_in(3);
   accidents_ = std::array<std::uint64_t, 3>{0, 1, 5}[chance(3)];
   define();
@@ -71,7 +72,8 @@ void World::define() {
   if (one_in(4)) d->behavior.control[1] = ExitAction::restart;
   if (one_in(8)) d->behavior.leftovers = Leftovers::leave;
   if (one_in(4)) d->retention = DurationText{"5", seconds(5)};
-  if (one_in(5)) d->start_interval = DurationText{"60", seconds(60)};
+  if (one_in(3)) d->start_interval = DurationText{"60", seconds(60)};
+  if (d->start_interval && one_in(3)) d->retention = DurationText{"100", seconds(100)};
   if (one_in(8)) d->daily_limitation = DailyLimitation{80000, 79000};
   if (one_in(6)) d->status = AppStatus::disabled;
   if (one_in(4)) d->health_check_cmd = "true";
@@ -88,6 +90,7 @@ void World::define() {
   runs_.clear();
   lived_.clear();
   exits_published_.clear();
+  orphans_.clear();
   inbox_.clear();
   timer_.reset();
   backoff_known_ = false;
@@ -119,7 +122,7 @@ void World::user_acts() {
 void World::redefine() {
   if (state_.on_demand) return;
   auto d = std::make_shared<AppDefinition>(*state_.definition);
-  switch (chance(7)) {
+  switch (chance(8)) {
     case 0:
       d->description += "x";
       break;
@@ -139,6 +142,11 @@ void World::redefine() {
     case 5:
       d->end_time = one_in(2) ? 0 : epoch_seconds(wall_) + static_cast<std::int64_t>(chance(100));
       d->start_time = 0;
+      break;
+    case 6:
+      d->retention.reset();
+      if (one_in(2)) d->retention = DurationText{"40", seconds(40)};
+      if (one_in(3)) d->start_interval.reset();
       break;
     default:
       break;
@@ -288,24 +296,40 @@ void World::crash_daemon(bool with_host) {
   } else if (on_demand) {
     state_.on_demand = on_demand;
   }
-  RunNumber newest = 0;
-  auto what = with_host && lost_one ? RecoveredRun::lost : RecoveredRun::none;
-  for (const auto& [number, run] : runs_) {
-    if (run.forgotten) continue;
-    newest = number;
-    what = run.alive ? RecoveredRun::running : RecoveredRun::exited;
-  }
-  // The history names the newest run even when the keeper has forgotten it.
-  if (newest == 0 && !lived_.empty()) newest = *lived_.rbegin();
-  note(fmt::format("recover: saved {} run {}, newest {} {}", kPhases[static_cast<std::size_t>(state_.phase)],
-                   state_.current_run, newest,
-                   std::array{"none", "running", "exited", "lost"}[static_cast<std::size_t>(what)]));
-  auto effects = core::recover(state_, newest, what, now(), policy_);
+  auto effects = recover(with_host, lost_one);
   for (auto& [number, run] : runs_) {
     if (!run.exited) continue;
     inbox_.push_back(event::RunExited{.run = number, .return_code = run.code, .known = run.code_known});
   }
   carry_out(std::move(effects));
+}
+
+// What the keeper lists, told as the engine tells it: the newest run and the others.
+std::vector<Effect> World::recover(bool with_host, bool lost_one) {
+  std::vector<OtherRun> others;
+  for (const auto& [number, run] : runs_)
+    if (!run.forgotten) others.push_back({number, run.alive ? RecoveredRun::running : RecoveredRun::exited});
+  OtherRun newest{.what = with_host && lost_one ? RecoveredRun::lost : RecoveredRun::none};
+  // The history names the newest run even when the keeper has forgotten it.
+  if (!lived_.empty()) newest.run = *lived_.rbegin();
+  if (!others.empty() && others.back().run >= newest.run) {
+    newest = others.back();
+    others.pop_back();
+  }
+  note(fmt::format("recover: saved {} run {} outgoing {}, newest {} {}, {} others",
+                   kPhases[static_cast<std::size_t>(state_.phase)], state_.current_run, state_.outgoing_run, newest.run,
+                   std::array{"none", "running", "exited", "lost"}[static_cast<std::size_t>(newest.what)],
+                   others.size()));
+  auto effects = core::recover(state_, newest.run, newest.what, others, now(), policy_);
+  // What the app does not own is an orphan, and the engine's to end.
+  for (auto& [number, run] : runs_) {
+    if (number == state_.current_run || number == state_.outgoing_run) continue;
+    require(!run.alive || !strict_disk_, fmt::format("run {} has no owner", number));
+    ++counts_[run.alive ? "living orphans" : "dead orphans"];
+    run.stop_asked = true;
+    orphans_.insert(number);
+  }
+  return effects;
 }
 
 void World::lose_keeper() {
@@ -326,7 +350,11 @@ void World::lose_keeper() {
   run.alive = true;
   run.code_known = false;
   lived_.insert(number);
-  carry_out(core::recover(state_, number, RecoveredRun::running, now(), policy_));
+  std::vector<OtherRun> others;
+  for (const auto& [older, its] : runs_)
+    if (older != number && !its.forgotten)
+      others.push_back({older, its.alive ? RecoveredRun::running : RecoveredRun::exited});
+  carry_out(core::recover(state_, number, RecoveredRun::running, others, now(), policy_));
 }
 
 // ---- The daemon ----
@@ -372,7 +400,7 @@ void World::carry_out(const Effect& effect) {
   } else if (std::holds_alternative<effect::CancelTimer>(effect)) {
     timer_.reset();
   } else if (const auto* publish = std::get_if<effect::Publish>(&effect)) {
-    if (publish->notice == Notice::exit) exit_published();
+    if (publish->notice == Notice::exit) exit_published(publish->run);
   } else if (std::holds_alternative<effect::PersistState>(effect)) {
     saves_.push_back(save_state(state_, now()));
   } else if (std::holds_alternative<effect::PersistDefinition>(effect)) {
@@ -384,12 +412,15 @@ void World::carry_out(const Effect& effect) {
 
 void World::start_run(RunNumber number) {
   for (const auto& [other, run] : runs_) {
+    if (other == state_.outgoing_run || orphans_.contains(other)) continue;  // one outgoing: the state names no more
     require(!run.alive && !run.asked, fmt::format("run {} starts while run {} lives", number, other));
     // With a sloppy disk the keeper may have forgotten a run whose end the state has not heard of.
     if (strict_disk_)
       require(!run.descendants || run.may_leave,
               fmt::format("run {} starts beside what is left of run {}", number, other));
   }
+  require(state_.outgoing_run == 0 || policy_.handover, "without handover nothing starts beside another run");
+  if (state_.outgoing_run != 0) ++counts_["starts beside an outgoing run"];
   require(!lived_.contains(number), fmt::format("run number {} is used once", number));
   require(state_.on_demand || file_->status == AppStatus::enabled, "nothing starts while disabled");
   require(!earliest_start_ || steady_ >= *earliest_start_, "nothing starts before its back-off is over");
@@ -402,8 +433,7 @@ void World::start_run(RunNumber number) {
   runs_[number] = Run{};
 }
 
-void World::exit_published() {
-  const RunNumber number = state_.current_run != 0 ? state_.current_run : state_.last_run;
+void World::exit_published(RunNumber number) {
   exits_published_.insert(number);
   const auto run = runs_.find(number);
   if (run == runs_.end() || !run->second.exited || run->second.forgotten) return;
@@ -437,6 +467,20 @@ void World::check_state() {
   require(is_live(phase) == (state_.current_run != 0), "a run number belongs to the phases that have a run");
   require(phase != Phase::waiting || (state_.next_start && timer_), "what waits has a plan and a timer");
   require(phase != Phase::idle || !state_.next_start, "what rests has no plan");
+  if (state_.outgoing_run != 0) {
+    require(state_.outgoing_run != state_.current_run, "the outgoing run is not the current one");
+    if (state_.outgoing_until)
+      require(timer_ && *state_.outgoing_until >= steady_, "the outgoing run is stopped when its time is used up");
+    const auto outgoing = runs_.find(state_.outgoing_run);
+    const bool report_follows = std::ranges::any_of(inbox_, [&](const Event& e) {
+      const auto* gone = std::get_if<event::RunGone>(&e);
+      return gone != nullptr && gone->run == state_.outgoing_run;
+    });
+    require(outgoing != runs_.end() || report_follows, "the outgoing run is known to the keeper");
+    require(outgoing == runs_.end() || !outgoing->second.alive || outgoing->second.stop_asked || state_.outgoing_until,
+            "an outgoing run that may not stay was asked to stop");
+    require(state_.status != AppStatus::disabled || !state_.outgoing_until, "no outgoing run may stay while disabled");
+  }
   require(!state_.next_start || !state_.next_start->steady || *state_.next_start->steady - steady_ <= seconds(300),
           "a back-off is at most 300 s");
   if (phase == Phase::waiting && !timer_->steady && !state_.next_start->steady)
@@ -517,7 +561,10 @@ void World::settle() {
     quiet = busy ? 0 : quiet + 1;
     deliver();
     keeper_acts();
-    if (!busy && timer_ && state_.phase == Phase::waiting) {
+    const bool going_out =
+        state_.outgoing_until && (!state_.next_start || state_.next_start->steady ||
+                                  *state_.outgoing_until - steady_ < state_.next_start->wall - wall_);
+    if (!busy && timer_ && (state_.phase == Phase::waiting || going_out)) {
       const auto wait = timer_->steady ? *timer_->steady - steady_ : *timer_->wall - wall_;
       if (wait > seconds(400)) break;  // a window that opens later
       advance(std::max(wait, microseconds(0)));
@@ -528,8 +575,9 @@ void World::settle() {
   const Phase phase = state_.phase;
   const AppDefinition& d = *state_.definition;
   require(phase == Phase::idle || phase == Phase::waiting || phase == Phase::running, "the app has come to rest");
-  if (phase != Phase::running) {
-    for (const auto& [number, run] : runs_) require(!run.alive, fmt::format("run {} lives and nobody knows", number));
+  for (const auto& [number, run] : runs_) {
+    const bool known = (phase == Phase::running && number == state_.current_run) || number == state_.outgoing_run;
+    require(!run.alive || known, fmt::format("run {} lives and nobody knows", number));
   }
   if (state_.on_demand) return;
   if (state_.status == AppStatus::disabled) return require(phase == Phase::idle, "a disabled app rests");
@@ -558,7 +606,7 @@ void World::require(bool condition, const std::string& promise) const {
 
 void World::note(std::string text) {
   log_.push_back(std::move(text));
-  if (log_.size() > 60) log_.pop_front();
+  if (log_.size() > 100) log_.pop_front();
 }
 
 std::string World::log() const {

@@ -69,13 +69,14 @@ class World {
   void write_disk();
   void crash_daemon(bool with_host);
   void lose_keeper();
+  [[nodiscard]] std::vector<core::Effect> recover(bool with_host, bool lost_one);
 
   // The daemon.
   void feed(const core::Event& event);
   void carry_out(std::vector<core::Effect> effects);
   void carry_out(const core::Effect& effect);
   void start_run(core::RunNumber number);
-  void exit_published();
+  void exit_published(core::RunNumber number);
   void forget_app();
   void fire_timer();
   [[nodiscard]] bool timer_is_due() const;
@@ -113,6 +114,7 @@ class World {
   // In the keeper.
   std::map<core::RunNumber, Run> runs_;
   std::set<core::RunNumber> lived_;
+  std::set<core::RunNumber> orphans_;
   std::set<core::RunNumber> exits_published_;
 
   // An independent reckoning of the back-off, valid while nothing but exits and failed starts happens.
