@@ -80,6 +80,18 @@ engine::EngineOptions engine_options(const CommandLine& line, const store::HomeP
   return options;
 }
 
+// Section 4.9: the owner's exec_user, else DefaultExecUser, else the daemon's own. Only root can switch. An owner who was
+// deleted may have been confined to an exec_user: without a default their apps do not come back as root.
+Result<std::string> exec_user(const store::Settings& settings, const security::UserSnapshot& users,
+                              const std::string& owner) {
+  if (::geteuid() != 0 || settings.base.disable_exec_user) return std::string{};
+  const security::User* user = owner.empty() ? nullptr : users.find(owner);
+  if (user != nullptr && !user->exec_user.empty()) return user->exec_user;
+  if (user == nullptr && !owner.empty() && settings.base.default_exec_user.empty())
+    return fail(ErrorKind::not_found, fmt::format("user: the owner {} is no user any more", owner));
+  return settings.base.default_exec_user;
+}
+
 transport::TlsOptions tls_options(const store::Settings::Ssl& ssl) {
   return {.certificate_file = ssl.certificate_file,
           .key_file = ssl.certificate_key_file,
@@ -147,8 +159,11 @@ Result<std::unique_ptr<Daemon>> Daemon::open(const CommandLine& line) {
   if (!definitions) return std::unexpected(definitions.error());
   parts.definitions = std::move(*definitions);
 
-  parts.engine = std::make_unique<engine::Engine>(engine_options(line, parts.paths, *settings), *parts.definitions,
-                                                  *parts.states);
+  auto options = engine_options(line, parts.paths, *settings);
+  options.exec_user = [config = parts.configuration.get(), users = &parts.identity->users()](const std::string& owner) {
+    return exec_user(*config->settings(), *users->snapshot(), owner);
+  };
+  parts.engine = std::make_unique<engine::Engine>(std::move(options), *parts.definitions, *parts.states);
   if (auto started = parts.engine->start(); !started) return std::unexpected(started.error());
 
   parts.workers.emplace(settings->rest.worker_threads);

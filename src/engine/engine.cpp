@@ -37,14 +37,15 @@ Engine::Engine(EngineOptions options, store::DefinitionStore& definitions, store
       definitions_(definitions),
       states_(states),
       outputs_(options_.output_directory),
-      launch_{options_.default_directory.string(), options_.inherited_environment},
+      launch_{options_.default_directory.string(), options_.inherited_environment, runtime::own_user()},
       work_(context_.get_executor()),
       timers_(context_, [this] { clock_was_set(); }),
       watch_(context_, timers_, outputs_, options_.output_limit_bytes),
       supervisor_(context_, timers_, outputs_,
                   {.home = options_.home,
                    .keeper_program = options_.keeper_program,
-                   .cgroup_parent = cgroup_parent(options_.home)},
+                   .cgroup_parent = cgroup_parent(options_.home),
+                   .exec_user = options_.exec_user},
                   {.on_started = [this](LiveRun& run) { run_started(run); },
                    .on_start_failed = [this](LiveRun& run, std::string reason) { run_failed(run, std::move(reason)); },
                    .on_exited = [this](LiveRun& run) { run_exited(run); },
@@ -207,6 +208,7 @@ void Engine::definition_saved(std::shared_ptr<const core::AppDefinition> definit
       return done(std::unexpected(replaced(definition->name)));
     }
     feed(*app, core::event::Redefined{definition});
+    if (App* still = find(definition->name, generation)) settle_limits(*still);
   }
   const auto found = apps_.find(definition->name);
   if (found == apps_.end()) return done(std::unexpected(no_such_app(definition->name)));

@@ -40,6 +40,9 @@ struct EngineOptions {
   std::filesystem::path default_directory;  // HOME/work/tmp
   std::filesystem::path keeper_program;
   std::vector<std::string> inherited_environment;
+  // The OS user that runs of an owner's apps switch to, empty for the daemon's own. Asked at each start on the engine
+  // thread, so it must not wait. An error is the reason of a failed start. Absent: no run switches.
+  std::function<Result<std::string>(const std::string& owner)> exec_user;
   core::Policy policy;
   std::uint64_t output_limit_bytes = 100ULL * 1024 * 1024;  // of one run's file
   std::size_t max_apps = 20'000;
@@ -114,6 +117,7 @@ class Engine {
   void delete_app(App& app);
   void arm_app_timer(App& app, const core::effect::ArmTimer& timer);
   void start_run(App& app, core::RunNumber number);
+  void settle_limits(App& app);
   void prune_outputs(App& app);
   void publish(App& app);
   void save_state(const App& app);

@@ -112,6 +112,15 @@ void Engine::start_run(App& app, core::RunNumber number) {
   prune_outputs(app);
 }
 
+// After a PUT, and when a run is seen whose limits may be those of an older definition. What the cgroup of the run
+// cannot take needs a new run.
+void Engine::settle_limits(App& app) {
+  if (app.state.phase != core::Phase::running || app.state.on_demand) return;
+  LiveRun* run = supervisor_.find(app.run_id);
+  if (run == nullptr || run->main != LiveRun::Main::alive) return;
+  if (!supervisor_.change_limits(*run, limits_of(*app.state.definition))) feed(app, core::event::RestartRequested{});
+}
+
 // One file more than is shown: whoever waits for the rest of a run that was just replaced still gets it.
 void Engine::prune_outputs(App& app) {
   while (app.kept_runs.size() > app.state.definition->stdout_cache_num + 1) {
@@ -214,6 +223,7 @@ void Engine::run_started(LiveRun& run) {
   app->pid = run.pid;
   watch_.add(run.id, run.tag.app, run.tag.run_number);
   feed(*app, core::event::RunStarted{run.tag.run_number, run.pid});
+  if (App* still = app_of(run)) settle_limits(*still);
   if (App* still = app_of(run)) answer_started(*still, nullptr);
 }
 
@@ -237,6 +247,7 @@ void Engine::run_exited(LiveRun& run) {
     feed(*app, core::event::RunExited{.run = run.tag.run_number,
                                       .return_code = run.exit->return_code,
                                       .known = run.exit->known,
+                                      .note = run.note,
                                       .at = run.exit->ended});
   }
   if (app_of(run) == nullptr) supervisor_.drain(run, options_.policy.stop_grace, core::Leftovers::stop);
@@ -284,6 +295,7 @@ void Engine::record(const LiveRun& run, store::StateStore::Done done) {
                  : !run.exit->known       ? "exit status unknown"
                  : run.exit->return_code < 0 ? "killed by a signal"
                                              : "exited";
+    if (!run.note.empty()) row.reason += ", " + run.note;
   }
   states_.record_run(std::move(row), std::move(done));
 }

@@ -182,7 +182,10 @@ void Engine::recover_app(App& app, const std::vector<const runtime::KnownRun*>& 
   const bool never_ran = app.state.on_demand && newest == nullptr && app.state.last_run == 0;
   if (never_ran) return delete_app(app);  // its caller was never answered
   carry_out(app, core::recover(app.state, number, what, platform::now(), options_.policy));
-  if (App* still = find(name, generation)) publish(*still);
+  if (App* still = find(name, generation)) {
+    publish(*still);
+    settle_limits(*still);
+  }
 }
 
 // A run of an app that is gone, or an older run whose end was not recorded: it is stopped, recorded and forgotten.

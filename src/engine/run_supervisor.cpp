@@ -191,9 +191,9 @@ Result<void> RunSupervisor::enter_cgroup(LiveRun& run, const core::AppDefinition
 }
 
 bool RunSupervisor::change_limits(LiveRun& run, const platform::CgroupLimits& limits) {
-  if (run.limits_known ? run.limits == limits : limits.empty() && !is_limited(run)) return true;
-  if (!is_limited(run)) return false;
-  if (cgroup_of(run) == nullptr) return false;
+  if (run.limits_known && run.limits == limits) return true;
+  if (!run.limits_known && (run.tag.cgroup.empty() || (limits.empty() && !is_limited(run)))) return true;
+  if (!is_limited(run) || cgroup_of(run) == nullptr) return false;
   if (auto changed = run.cgroup->change_limits(limits); !changed) {
     spdlog::warn("limits of {} cannot change while it runs: {}", run.tag.app, changed.error().message);
     return false;

@@ -21,6 +21,7 @@
 #include <unordered_map>
 
 #include "core/lifecycle.h"
+#include "engine/os_users.h"
 #include "engine/timers.h"
 #include "platform/cgroup.h"
 #include "runtime/keeper_client.h"
@@ -40,10 +41,15 @@ struct LiveRun {
   core::WallTime started{};
   Main main = Main::starting;
   std::string stop_reason;  // for the history
+  std::string note;         // more about the exit than its code: "out of memory"
   std::optional<runtime::RunExit> exit;
 
   std::optional<platform::Cgroup> cgroup;  // held open while the run is young or ending, else found by tag.cgroup
 
+  platform::CgroupLimits limits;  // as last set; of a run of an earlier daemon see limits_known
+  bool limits_known = true;
+
+  bool spawn_asked = false;  // false while its OS user is looked up
   bool stop_asked = false;
   bool killed = false;
   bool draining = false;
@@ -54,6 +60,9 @@ struct LiveRun {
   TimerId recheck_timer = 0;
   std::unique_ptr<boost::asio::posix::stream_descriptor> emptied;  // cgroup.events of a run that is ending
 };
+
+// What a definition asks of the cgroup of its runs.
+[[nodiscard]] platform::CgroupLimits limits_of(const core::AppDefinition& definition);
 
 class RunSupervisor {
  public:
@@ -70,6 +79,8 @@ class RunSupervisor {
     std::filesystem::path home;
     std::filesystem::path keeper_program;
     std::string cgroup_parent;
+    // The OS user that an owner's runs switch to, empty for the daemon's own; read at each start, must not wait.
+    std::function<Result<std::string>(const std::string& owner)> exec_user;
   };
 
   RunSupervisor(boost::asio::io_context& context, Timers& timers, const runtime::OutputFiles& outputs, Options options,
@@ -82,7 +93,9 @@ class RunSupervisor {
   LiveRun& adopt_known(const runtime::KnownRun& run, const runtime::RunTag& tag, std::uint64_t app_generation);
 
   LiveRun& start(const core::AppDefinition& definition, std::uint64_t app_generation, core::RunNumber number,
-                 const runtime::LaunchOptions& options);
+                 const runtime::LaunchOptions& options, runtime::RunKind kind = runtime::RunKind::app);
+  // New limits for a run that lives. False: its cgroup cannot take them, only a new run can.
+  [[nodiscard]] bool change_limits(LiveRun& run, const platform::CgroupLimits& limits);
   void stop(LiveRun& run, std::chrono::seconds grace, std::string reason);
   // After the main process has gone: on_gone when nothing of the run is left (or at once when leftovers may live).
   void drain(LiveRun& run, std::chrono::seconds grace, core::Leftovers leftovers);
@@ -96,6 +109,10 @@ class RunSupervisor {
   [[nodiscard]] const platform::CgroupTree& cgroups() const { return cgroups_; }
 
  private:
+  void launch(LiveRun& run, const core::AppDefinition& definition, const runtime::LaunchOptions& options,
+              const platform::User* user);
+  [[nodiscard]] Result<void> enter_cgroup(LiveRun& run, const core::AppDefinition& definition);
+  void fail_later(const LiveRun& run, std::string reason);
   void spawned(const runtime::RunId& id, std::expected<runtime::SpawnedRun, runtime::SpawnFailure> result);
   void fail_start(LiveRun& run, std::string reason);
   void take_exit(LiveRun& run, const runtime::RunExit& exit);
@@ -119,6 +136,7 @@ class RunSupervisor {
   Handlers handlers_;
   platform::CgroupTree cgroups_;
   platform::CgroupPool pool_;
+  OsUsers os_users_;
   runtime::KeeperClient keeper_;
   std::unordered_map<runtime::RunId, std::unique_ptr<LiveRun>, runtime::RunIdHash> runs_;
   std::deque<runtime::RunId> holders_;  // runs whose cgroup is held open, oldest first

@@ -24,7 +24,7 @@ namespace appmesh::keeper {
 inline constexpr std::uint32_t kProtocolVersion = 1;
 inline constexpr std::size_t kMaxMessageBytes = 192 * 1024;  // a whole Spawn: below the kernel's default SO_SNDBUF
 inline constexpr std::size_t kMaxTagBytes = 384;
-inline constexpr std::size_t kMaxGroups = 64;
+inline constexpr std::size_t kMaxGroups = 1024;
 inline constexpr std::size_t kMaxRlimits = 16;
 inline constexpr std::size_t kMaxArguments = 4096;
 inline constexpr std::size_t kMaxEnvironment = 4096;

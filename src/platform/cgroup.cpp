@@ -319,6 +319,15 @@ Result<void> Cgroup::set_limits(const CgroupLimits& limits) {
   return {};
 }
 
+Result<void> Cgroup::change_limits(const CgroupLimits& limits) {
+  const auto memory = directory_of("memory");
+  limits_.memory_mb = memory ? 1 : 0;
+  limits_.memory_virt_mb = memory && is_there(*memory / "memory.swap.max") ? 1 : 0;
+  limits_.cpu_shares = directory_of("cpu") ? 1 : 0;
+  limits_.pids = directory_of("pids") ? 1 : 0;
+  return set_limits(limits);
+}
+
 std::uint64_t Cgroup::oom_kills() const {
   const auto directory = directory_of("memory");
   if (!directory) return 0;

@@ -58,6 +58,8 @@ class Cgroup {
   // Sets what is not 0, lifts what is 0 where it was set before. May be called while processes run. Error unavailable
   // that names the limit and the missing controller.
   [[nodiscard]] Result<void> set_limits(const CgroupLimits& limits);
+  // The same for a cgroup that an earlier holder may have limited: what is 0 is lifted whatever it was.
+  [[nodiscard]] Result<void> change_limits(const CgroupLimits& limits);
   // Out-of-memory kills counted in it (memory.events, or memory.oom_control of v1); 0 where nobody counts.
   [[nodiscard]] std::uint64_t oom_kills() const;
   [[nodiscard]] bool v2_only() const { return v1_.empty(); }

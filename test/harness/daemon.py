@@ -39,6 +39,11 @@ def free_ports(count):
     return ports
 
 
+def in_own_mounts(script):
+    """A launcher that runs a shell script in a mount namespace of its own, and in it the program."""
+    return ["unshare", "--mount", "sh", "-e", "-c", f'{script}\nexec "$@"', "sh"]
+
+
 class Daemon:
     def __init__(self, home, **settings):
         """settings become APPMESH_<key> in its environment, say BaseConfig_StopGraceSeconds=1; None removes one."""
@@ -46,6 +51,7 @@ class Daemon:
         self.token = secrets.token_hex(8)
         self.port, self.tcp_port, self.ws_port = free_ports(3)
         self.process = None
+        self.launcher = []  # put before the program: see in_own_mounts()
         self.environment = {key: value for key, value in os.environ.items() if not key.startswith("APPMESH_")}
         self.environment[processes.TOKEN_VARIABLE] = self.token
         defaults = {
@@ -73,7 +79,7 @@ class Daemon:
         self.home.mkdir(parents=True, exist_ok=True)
         with open(self.home / "daemon.out", "ab") as output:
             self.process = subprocess.Popen(
-                [binaries() / "appsvc", "--home", self.home], env=self.environment, cwd="/", stdin=subprocess.DEVNULL,
+                [*self.launcher, binaries() / "appsvc", "--home", self.home], env=self.environment, cwd="/", stdin=subprocess.DEVNULL,
                 stdout=output, stderr=output)
         if wait:
             self.wait_ready()
