@@ -15,6 +15,7 @@ namespace appmesh::cli {
 
 void add_session_commands(CLI::App& root, Context& context);     // logon logoff loginfo passwd
 void add_view_command(CLI::App& root, Context& context);         // view
+void add_history_command(CLI::App& root, Context& context);      // history
 void add_add_command(CLI::App& root, Context& context);          // add
 void add_app_commands(CLI::App& root, Context& context);         // rm enable disable restart
 void add_run_commands(CLI::App& root, Context& context);         // run exec
