@@ -37,6 +37,7 @@ def test_apps_outlive_the_keeper_and_are_adopted(daemon_dies_too, fresh_daemon, 
     ended = eventually(lambda: (app := admin.app("ends")).get("return_code") is not None and app, "its exit is noticed")
     assert ended["return_code"] == 0 and "exit status unknown" in ended["last_error"]
     assert admin.output("ends").body == b"before\nafter\n"
+    eventually(lambda: not processes.alive(pids["again"]), "the other one has seen the gate too")
     gate.unlink()
     new = eventually(lambda: admin.app("again").get("pid") not in (None, pids["again"]) and admin.app("again"), "it restarted")
     assert new["starts"] >= 2  # it may have seen the gate once more
