@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include <fmt/format.h>
+
 #include "core/cron.h"
 
 namespace appmesh::core {
@@ -10,7 +12,9 @@ namespace {
 
 using std::chrono::days;
 using std::chrono::floor;
+using std::chrono::local_seconds;
 using std::chrono::seconds;
+using std::chrono::sys_seconds;
 
 constexpr int kSecondsOfDay = 86400;
 
@@ -55,15 +59,35 @@ std::optional<WallTime> next_on_grid(const AppDefinition& d, WallTime after) {
   return anchor + ((after - anchor) / interval + 1) * interval;
 }
 
+// The first matching instant strictly after `after`. A local time inside a gap means the first instant after the gap. A
+// local time that comes twice counts once, the first time, unless the expression is for every hour: then each of the
+// two hours is an hour of its own, or there would be a hole.
+std::optional<sys_seconds> next_instant(const CronExpression& cron, sys_seconds after, const Zone& zone) {
+  const auto local = [](sys_seconds at, seconds offset) { return local_seconds(at.time_since_epoch() + offset); };
+  const bool every_hour = cron.hours.all();
+  auto stretch = zone.stretch_at(after);
+  local_seconds from = local(after, stretch.offset) + seconds(1);
+  std::optional<local_seconds> found;
+  for (;;) {
+    if (!every_hour && stretch.begin) from = std::max(from, local(*stretch.begin, stretch.offset_before));
+    if (!found || *found < from) found = next_local(cron, from - seconds(1));
+    if (!found) return std::nullopt;
+    const sys_seconds at(found->time_since_epoch() - stretch.offset);
+    if (!stretch.end || at < *stretch.end) return at;
+    const sys_seconds change = *stretch.end;
+    stretch = zone.stretch_at(change);
+    from = local(change, stretch.offset);
+    if (*found < from) return change;
+    if (stretch.offset < stretch.offset_before) found.reset();
+  }
+}
+
 std::optional<WallTime> next_of_cron(const AppDefinition& d, WallTime after, const Zone& zone) {
   const auto cron = parse_cron(d.start_interval->text);
   if (!cron) return std::nullopt;  // cannot be: the definition was checked
   // An occurrence at start_time itself counts, so look from the second before it.
   const WallTime from = d.start_time == 0 ? after : std::max(after, at_second(d.start_time) - seconds(1));
-  const std::chrono::local_seconds local(floor<seconds>(from.time_since_epoch()) + zone.utc_offset);
-  const auto next = next_local(*cron, local);
-  if (!next) return std::nullopt;
-  return WallTime(next->time_since_epoch() - zone.utc_offset);
+  return next_instant(*cron, floor<seconds>(from), zone);
 }
 
 }  // namespace
@@ -108,6 +132,27 @@ std::optional<WallTime> window_close(const AppDefinition& d, WallTime at) {
     close = close ? std::min(*close, daily) : daily;
   }
   return close;
+}
+
+Result<std::vector<std::int64_t>> preview(const AppDefinition& definition, std::int64_t count, WallTime now,
+                                          const Zone& zone) {
+  constexpr std::int64_t kMost = 1000;
+  if (count < 1 || count > kMost)
+    return fail(ErrorKind::invalid_argument, fmt::format("count: {} is not in 1..{}", count, kMost));
+  AppDefinition d = definition;
+  if (d.register_time == 0) d.register_time = epoch_seconds(now);
+  std::vector<std::int64_t> starts;
+  auto next = next_due(d, now, zone);
+  while (next && starts.size() < static_cast<std::size_t>(count)) {
+    starts.push_back(epoch_seconds(*next));
+    if (is_recurring(d)) {
+      next = next_occurrence(d, *next, zone);
+    } else {
+      const auto close = window_close(d, *next);
+      next = close ? next_opening(d, *close) : std::nullopt;
+    }
+  }
+  return starts;
 }
 
 bool schedule_differs(const AppDefinition& a, const AppDefinition& b) {

@@ -3,17 +3,16 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <optional>
+#include <vector>
 
 #include "core/app_definition.h"
+#include "core/error.h"
 #include "core/time.h"
+#include "core/zone.h"
 
 namespace appmesh::core {
-
-// The zone that cron expressions are read in: today a fixed offset, as PosixTimezone "+08" gives it.
-struct Zone {
-  std::chrono::seconds utc_offset{0};  // local time minus UTC
-};
 
 [[nodiscard]] inline bool is_recurring(const AppDefinition& definition) {
   return definition.start_interval.has_value();
@@ -36,6 +35,12 @@ struct Zone {
 
 // When the windows that are open at `at` close; `at` itself when one is closed, none when they stay open.
 [[nodiscard]] std::optional<WallTime> window_close(const AppDefinition& definition, WallTime at);
+
+// When an app so defined would start if it were registered now: its next `count` starts (1..1000, else
+// invalid_argument) in epoch seconds; fewer when no more lie ahead. An app without an interval starts when its windows
+// open. Planned by the functions above, so what is shown is what will happen.
+[[nodiscard]] Result<std::vector<std::int64_t>> preview(const AppDefinition& definition, std::int64_t count,
+                                                        WallTime now, const Zone& zone);
 
 // Whether the two differ in what decides the times of starts.
 [[nodiscard]] bool schedule_differs(const AppDefinition& a, const AppDefinition& b);

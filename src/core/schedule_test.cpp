@@ -1,5 +1,6 @@
 #include "core/schedule.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 namespace appmesh::core {
@@ -74,6 +75,34 @@ TEST(ScheduleTest, AnOccurrenceOutsideTheDailyWindowMovesToItsOpening) {
 TEST(ScheduleTest, MissedOccurrencesAreCounted) {
   EXPECT_EQ(occurrences_between(every(60), at(100), at(399), {}), 4U);
   EXPECT_EQ(occurrences_between(every(1), at(100), at(100'000), {}), 1000U);
+}
+
+TEST(ScheduleTest, APreviewShowsWhatWillBePlanned) {
+  using ::testing::ElementsAre;
+  AppDefinition d = every(60);
+  d.end_time = 300;
+  EXPECT_THAT(preview(d, 10, at(150), {}).value(), ElementsAre(160, 220, 280));
+  EXPECT_THAT(preview(d, 2, at(150), {}).value(), ElementsAre(160, 220));
+  d.register_time = 0;  // not registered yet: as if it were now
+  d.end_time = 0;
+  EXPECT_THAT(preview(d, 2, at(150), {}).value(), ElementsAre(151, 211));
+}
+
+TEST(ScheduleTest, APreviewOfAContinuousAppShowsItsWindows) {
+  using ::testing::ElementsAre;
+  AppDefinition d;
+  EXPECT_THAT(preview(d, 3, at(150), {}).value(), ElementsAre(150));
+  d.daily_limitation = DailyLimitation{3600, 7200};
+  EXPECT_THAT(preview(d, 3, at(4000), {}).value(), ElementsAre(4000, kDay + 3600, 2 * kDay + 3600));
+  d.end_time = kDay;
+  EXPECT_THAT(preview(d, 3, at(4000), {}).value(), ElementsAre(4000));
+  EXPECT_THAT(preview(d, 3, at(8000), {}).value(), ElementsAre());
+}
+
+TEST(ScheduleTest, APreviewHasALimit) {
+  for (const std::int64_t count : {-1, 0, 1001})
+    EXPECT_EQ(preview(every(1), count, at(0), {}).error().kind, ErrorKind::invalid_argument);
+  EXPECT_EQ(preview(every(1), 1000, at(0), {})->size(), 1000U);
 }
 
 }  // namespace
