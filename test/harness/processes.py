@@ -42,8 +42,24 @@ def command_line(pid):
     return _read(f"/proc/{pid}/cmdline").replace(b"\0", b" ").decode(errors="replace").strip()
 
 
+def descriptors(pid):
+    """What the open descriptors of a process lead to."""
+    found = []
+    for number in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            found.append(os.readlink(f"/proc/{pid}/fd/{number}"))
+        except OSError:
+            pass
+    return found
+
+
 def descriptor_count(pid):
-    return len(os.listdir(f"/proc/{pid}/fd"))
+    """Open descriptors but for those of cgroups, of which the daemon keeps a bounded number for the next runs."""
+    return sum(not target.startswith("/sys/fs/cgroup/") for target in descriptors(pid))
+
+
+def cgroup_descriptor_count(pid):
+    return sum(target.startswith("/sys/fs/cgroup/") for target in descriptors(pid))
 
 
 def thread_count(pid):

@@ -17,6 +17,7 @@ def flat(daemon, admin):
     yield
     # A few may come and go with kept-alive connections of the tests themselves.
     eventually(lambda: processes.descriptor_count(daemon.pid) <= before[0] + 4, f"descriptors are back at {before[0]}", 60)
+    assert processes.cgroup_descriptor_count(daemon.pid) <= 128, "bounded, whatever was run"
     eventually(lambda: processes.thread_count(daemon.pid) <= before[1] + 1, f"threads are back at {before[1]}", 60)
     assert daemon.process.poll() is None
     assert admin.syncrun(command="echo still here").text == "still here\n"

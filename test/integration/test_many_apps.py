@@ -40,8 +40,9 @@ def test_fifteen_hundred_apps_run_and_the_daemon_holds_no_descriptor_for_them(fr
                       "all of them run", timeout=120)
     assert len({apps[name]["pid"] for name in names}) == COUNT
     assert sum(app.startswith("sleeper") for app in processes.marked(fresh_daemon.token).values()) == COUNT
-    eventually(lambda: processes.descriptor_count(fresh_daemon.pid) <= descriptors + CALLERS + 32,
+    eventually(lambda: processes.descriptor_count(fresh_daemon.pid) <= descriptors + CALLERS + 4,
                f"descriptors stay near {descriptors}")
+    assert processes.cgroup_descriptor_count(fresh_daemon.pid) <= 128, "bounded, whatever the number of apps"
     assert processes.thread_count(fresh_daemon.pid) <= threads + 4
 
     fresh_daemon.kill()
@@ -51,4 +52,4 @@ def test_fifteen_hundred_apps_run_and_the_daemon_holds_no_descriptor_for_them(fr
     on_each(lambda client, name: client.delete(name))
     assert admin.apps() == {}
     eventually(lambda: not any(processes.marked(fresh_daemon.token).values()), "all of them are gone", timeout=120)
-    eventually(lambda: processes.descriptor_count(fresh_daemon.pid) <= descriptors + CALLERS + 32, "no descriptor is left")
+    eventually(lambda: processes.descriptor_count(fresh_daemon.pid) <= descriptors + CALLERS + 4, "no descriptor is left")
