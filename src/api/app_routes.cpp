@@ -52,13 +52,10 @@ awaitable<Response> check_health(const AppRoutes& wiring, Context& context) {
   co_return text_response(app->healthy ? "0" : "1");
 }
 
-// What GET gave can be put back, so the pid of the app's own process is no request to adopt it.
-Result<void> check_registration(const core::AppDefinition& definition, const engine::AppView* existing) {
+Result<void> check_registration(const core::AppDefinition& definition) {
   if (auto named = core::check_app_name(definition.name); !named) return named;
   if (definition.status == core::AppStatus::not_available)
     return fail(ErrorKind::invalid_argument, "field 'status': 2 is for on-demand runs, use 0 or 1");
-  if (definition.pid != 0 && (existing == nullptr || existing->pid != definition.pid))
-    return fail(ErrorKind::invalid_argument, "field 'pid': attaching to a process is not supported yet");
   return core::require_program(definition);
 }
 
@@ -71,8 +68,7 @@ awaitable<Response> register_app(const AppRoutes& wiring, Context& context) {
 
   engine::Expected expected;
   const auto existing = wiring.engine.directory().find(definition.name);
-  if (auto checked = check_registration(definition, existing.get()); !checked)
-    co_return error_response(checked.error());
+  if (auto checked = check_registration(definition); !checked) co_return error_response(checked.error());
   if (existing != nullptr) {
     const auto writable = api::find_app(wiring.engine.directory(), wiring.users, *context.principal, definition.name,
                                         core::Access::write);

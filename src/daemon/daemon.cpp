@@ -76,6 +76,7 @@ engine::EngineOptions engine_options(const CommandLine& line, const store::HomeP
   options.policy.stop_grace = settings.base.stop_grace;
   options.policy.backoff_limit = settings.base.backoff_limit;
   options.policy.restart_lost_runs = true;
+  options.health_check_interval = settings.base.health_check_interval;
   options.output_limit_bytes = settings.base.output_limit_bytes;
   return options;
 }

@@ -11,6 +11,7 @@ struct Engine::App {
   std::uint64_t generation = 0;
   core::LifecycleState state;
   TimerId timer = 0;
+  std::optional<AttachTarget> attach;  // what the next start takes instead of starting anything
 
   runtime::RunId run_id{};   // of the newest run
   core::RunNumber run_number = 0;

@@ -55,7 +55,12 @@ Engine::Engine(EngineOptions options, store::DefinitionStore& definitions, store
                        [this] {
                          keeper_pid_ = supervisor_.keeper_pid();
                          spdlog::info("the keeper is back");
-                       }}) {}
+                       }}),
+      health_(timers_, supervisor_, launch_, options_.health_check_interval,
+              [this](const std::string& name, std::uint64_t generation, bool healthy) {
+                App* app = find(name, generation);
+                if (app != nullptr && app->state.healthy != healthy) feed(*app, core::event::HealthChanged{healthy});
+              }) {}
 
 Engine::~Engine() { stop(); }
 
@@ -155,12 +160,13 @@ void Engine::register_app(core::AppDefinition definition, Expected expected, Don
     const std::string name = definition.name;
     with_name(name, [this, definition = std::move(definition), expected,
                      done = releasing(name, std::move(done))]() mutable {
-      take_definition(std::move(definition), expected, std::move(done));
+      take_definition(std::move(definition), expected, std::nullopt, std::move(done));
     });
   });
 }
 
-void Engine::take_definition(core::AppDefinition definition, Expected expected, Done<AppViewPtr> done) {
+void Engine::take_definition(core::AppDefinition definition, Expected expected, std::optional<AttachTarget> target,
+                             Done<AppViewPtr> done) {
   const auto found = apps_.find(definition.name);
   App* existing = found == apps_.end() ? nullptr : found->second.get();
   if (expected.generation.has_value() != (existing != nullptr) ||
@@ -171,26 +177,49 @@ void Engine::take_definition(core::AppDefinition definition, Expected expected, 
   if (existing != nullptr && existing->state.on_demand)
     return done(fail(ErrorKind::conflict, fmt::format("<{}> is an on-demand run: remove it first", definition.name)));
 
+  const bool is_own = existing != nullptr && existing->pid == definition.pid;
+  if (definition.pid != 0 && !is_own && !target)
+    return find_target(std::move(definition), expected, std::move(done));
+  if (target && existing != nullptr && existing->state.phase == core::Phase::starting)
+    return done(fail(ErrorKind::conflict, fmt::format("<{}> is being started, try again", definition.name)));
+
   definition.pid = 0;
   if (existing != nullptr) {
     const core::AppDefinition& before = *existing->state.definition;
     definition = core::keep_stored_fields(before, std::move(definition));
-    if (core::same_definition(before, definition)) return when_settled(*existing, std::move(done));
+    if (!target && core::same_definition(before, definition)) return when_settled(*existing, std::move(done));
   } else {
     definition.register_time = core::epoch_seconds(platform::wall_now());
   }
   auto shared = std::make_shared<const core::AppDefinition>(std::move(definition));
   const std::uint64_t generation = existing == nullptr ? 0 : existing->generation;
-  definitions_.save(shared, [this, shared, generation, done = std::move(done)](Result<void> saved) mutable {
-    boost::asio::post(context_, [this, shared, generation, saved = std::move(saved), done = std::move(done)]() mutable {
+  definitions_.save(shared, [this, shared, generation, target, done = std::move(done)](Result<void> saved) mutable {
+    boost::asio::post(context_, [this, shared, generation, target, saved = std::move(saved),
+                                 done = std::move(done)]() mutable {
       if (!saved) return done(std::unexpected(saved.error()));
-      definition_saved(std::move(shared), generation, std::move(done));
+      definition_saved(std::move(shared), generation, target, std::move(done));
     });
   });
 }
 
+// A process can be adopted when the app would be started now, and not before.
+void Engine::find_target(core::AppDefinition definition, Expected expected, Done<AppViewPtr> done) {
+  if (definition.status != core::AppStatus::enabled)
+    return done(fail(ErrorKind::invalid_argument, "field 'pid': a disabled application cannot attach to a process"));
+  const core::WallTime now = platform::wall_now();
+  if (core::next_opening(definition, now) != now)
+    return done(fail(ErrorKind::invalid_argument, "field 'pid': attaching outside the valid time range"));
+  const std::int32_t pid = definition.pid;
+  const std::string owner = definition.owner;
+  supervisor_.find_attachable(pid, owner, [this, definition = std::move(definition), expected,
+                                           done = std::move(done)](Result<AttachTarget> target) mutable {
+    if (!target) return done(std::unexpected(target.error()));
+    take_definition(std::move(definition), expected, *target, std::move(done));
+  });
+}
+
 void Engine::definition_saved(std::shared_ptr<const core::AppDefinition> definition, std::uint64_t generation,
-                              Done<AppViewPtr> done) {
+                              std::optional<AttachTarget> target, Done<AppViewPtr> done) {
   App* app = nullptr;
   if (generation == 0) {
     if (apps_.contains(definition->name)) {
@@ -199,6 +228,7 @@ void Engine::definition_saved(std::shared_ptr<const core::AppDefinition> definit
       return done(std::unexpected(replaced(definition->name)));
     }
     app = &add_app(definition);
+    app->attach = target;
     save_state(*app);
     feed(*app, core::event::Defined{});
   } else {
@@ -207,9 +237,13 @@ void Engine::definition_saved(std::shared_ptr<const core::AppDefinition> definit
       definitions_.remove(definition->name, nullptr);
       return done(std::unexpected(replaced(definition->name)));
     }
+    app->attach = target;
     feed(*app, core::event::Redefined{definition});
     if (App* still = find(definition->name, generation)) settle_limits(*still);
   }
+  // What runs makes way for the adopted process, and a schedule does not delay it.
+  const auto waiting = apps_.find(definition->name);
+  if (waiting != apps_.end() && waiting->second->attach) feed(*waiting->second, core::event::RestartRequested{});
   const auto found = apps_.find(definition->name);
   if (found == apps_.end()) return done(std::unexpected(no_such_app(definition->name)));
   when_settled(*found->second, std::move(done));
@@ -237,8 +271,10 @@ void Engine::set_enabled(std::string name, bool enabled, std::uint64_t generatio
       });
       if (enabled)
         feed(**app, core::event::Enabled{});
-      else
+      else {
+        (*app)->attach.reset();
         feed(**app, core::event::Disabled{});
+      }
     });
   });
 }

@@ -21,6 +21,7 @@
 #include "core/error.h"
 #include "core/lifecycle.h"
 #include "engine/app_view.h"
+#include "engine/health_checks.h"
 #include "engine/output_watch.h"
 #include "engine/run_supervisor.h"
 #include "engine/timers.h"
@@ -44,6 +45,7 @@ struct EngineOptions {
   // thread, so it must not wait. An error is the reason of a failed start. Absent: no run switches.
   std::function<Result<std::string>(const std::string& owner)> exec_user;
   core::Policy policy;
+  std::chrono::seconds health_check_interval{10};
   std::uint64_t output_limit_bytes = 100ULL * 1024 * 1024;  // of one run's file
   std::size_t max_apps = 20'000;
 };
@@ -89,7 +91,7 @@ class Engine {
 
   [[nodiscard]] std::int32_t keeper_pid() const { return keeper_pid_.load(std::memory_order_relaxed); }  // 0: none
 
-  // New or changed. The definition is on disk before `done`; an app that is due has been asked to start by then.
+  // New or changed; a `pid` other than that of the app's own run is a process to adopt. The definition is on disk before `done`; an app that is due has been asked to start by then.
   void register_app(core::AppDefinition definition, Expected expected, Done<AppViewPtr> done);
   // The value is false when nothing had to change.
   void set_enabled(std::string name, bool enabled, std::uint64_t generation, Done<bool> done);
@@ -139,9 +141,11 @@ class Engine {
   [[nodiscard]] App* find(const std::string& name, std::uint64_t generation);
   [[nodiscard]] Result<App*> find_expected(const std::string& name, std::uint64_t generation);
   App& add_app(std::shared_ptr<const core::AppDefinition> definition);
-  void take_definition(core::AppDefinition definition, Expected expected, Done<AppViewPtr> done);
+  void take_definition(core::AppDefinition definition, Expected expected, std::optional<AttachTarget> target,
+                       Done<AppViewPtr> done);
+  void find_target(core::AppDefinition definition, Expected expected, Done<AppViewPtr> done);
   void definition_saved(std::shared_ptr<const core::AppDefinition> definition, std::uint64_t generation,
-                        Done<AppViewPtr> done);
+                        std::optional<AttachTarget> target, Done<AppViewPtr> done);
   void when_settled(App& app, Done<AppViewPtr> done);
 
   // Requests that change one app's definition file happen one after another: an action must end with release_name().
@@ -155,6 +159,7 @@ class Engine {
   void recover(const std::vector<runtime::KnownRun>& known);
   void recover_app(App& app, const std::vector<const runtime::KnownRun*>& runs);
   void adopt_orphan(const runtime::KnownRun& run, const runtime::RunTag& tag);
+  void end_check(const runtime::KnownRun& run, const runtime::RunTag& tag);
   void sort_outputs();
 
   EngineOptions options_;
@@ -169,6 +174,7 @@ class Engine {
   Timers timers_;
   OutputWatch watch_;
   RunSupervisor supervisor_;
+  HealthChecks health_;
   std::unordered_map<std::string, AppPtr> apps_;
   std::unordered_map<std::string, core::RunNumber> orphan_numbers_;  // highest run of a deleted app that still lives
   struct QueuedEvent {

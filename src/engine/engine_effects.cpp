@@ -104,7 +104,9 @@ void Engine::arm_app_timer(App& app, const core::effect::ArmTimer& timer) {
 
 void Engine::start_run(App& app, core::RunNumber number) {
   if (app.run_number != 0 && app.run_number != number) app.kept_runs.push_front(app.run_number);
-  const LiveRun& run = supervisor_.start(*app.state.definition, app.generation, number, launch_);
+  const auto target = std::exchange(app.attach, std::nullopt);
+  const LiveRun& run = target ? supervisor_.attach(*app.state.definition, app.generation, number, *target)
+                              : supervisor_.start(*app.state.definition, app.generation, number, launch_);
   app.run_id = run.id;
   app.run_number = number;
   app.pid = 0;
@@ -153,6 +155,8 @@ void Engine::publish(App& app) {
   view->last_error = state.last_error;
   view->last_error_time = state.last_error_time;
   directory_.publish(std::move(view));
+  health_.follow(app.name(), app.generation, state.phase == core::Phase::running ? app.run_number : 0,
+                 state.definition);
 }
 
 void Engine::save_state(const App& app) {
@@ -196,6 +200,7 @@ void Engine::delete_app(App& app) {
   if (!app.state.on_demand) definitions_.remove(name, nullptr);
   states_.delete_app(name);
   directory_.erase(name);
+  health_.forget(name);
 
   const auto removed = [&]<typename T>(std::vector<Done<T>> waiters) {
     for (auto& done : waiters) done(fail(ErrorKind::conflict, "Application <" + name + "> was removed"));
@@ -215,6 +220,7 @@ Engine::App* Engine::app_of(const LiveRun& run) {
 }
 
 void Engine::run_started(LiveRun& run) {
+  if (run.tag.kind == runtime::RunKind::health) return health_.started(run);
   App* app = app_of(run);
   if (app == nullptr) {  // the app was deleted while the run was starting
     supervisor_.stop(run, options_.policy.stop_grace, "removed");
@@ -228,6 +234,7 @@ void Engine::run_started(LiveRun& run) {
 }
 
 void Engine::run_failed(LiveRun& run, std::string reason) {
+  if (run.tag.kind == runtime::RunKind::health) return health_.start_failed(run);
   App* app = app_of(run);
   if (app == nullptr) return orphan_gone(run);
   app->run_complete = true;
@@ -241,6 +248,7 @@ void Engine::run_failed(LiveRun& run, std::string reason) {
 }
 
 void Engine::run_exited(LiveRun& run) {
+  if (run.tag.kind == runtime::RunKind::health) return health_.exited(run);
   App* app = app_of(run);
   if (app != nullptr) {
     app->pid = 0;
@@ -259,6 +267,7 @@ void Engine::run_exited(LiveRun& run) {
 }
 
 void Engine::run_gone(LiveRun& run) {
+  if (run.tag.kind == runtime::RunKind::health) return;
   App* app = app_of(run);
   if (app != nullptr) {
     app->run_complete = true;

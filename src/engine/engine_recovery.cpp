@@ -106,7 +106,9 @@ void Engine::recover(const std::vector<runtime::KnownRun>& known) {
   std::unordered_map<std::string, std::vector<const runtime::KnownRun*>> by_app;
   for (const auto& run : known) {
     const auto tag = runtime::RunTag::decode(run.tag);
-    if (tag && apps_.contains(tag->app))
+    if (tag && tag->kind == runtime::RunKind::health)
+      end_check(run, *tag);
+    else if (tag && apps_.contains(tag->app))
       by_app[tag->app].push_back(&run);
     else if (tag)
       adopt_orphan(run, *tag);
@@ -194,6 +196,12 @@ void Engine::adopt_orphan(const runtime::KnownRun& run, const runtime::RunTag& t
   if (run.exit) return;
   orphan_numbers_[tag.app] = std::max(orphan_numbers_[tag.app], tag.run_number);
   supervisor_.stop(orphan, options_.policy.stop_grace, "removed");
+}
+
+// A health check that an earlier daemon began tells nothing any more.
+void Engine::end_check(const runtime::KnownRun& run, const runtime::RunTag& tag) {
+  LiveRun& check = supervisor_.adopt_known(run, tag, 0);
+  if (!run.exit) supervisor_.stop(check, std::chrono::seconds{0}, "a check of an earlier daemon");
 }
 
 // Output files left on disk become each app's history; files of apps that are gone are removed.

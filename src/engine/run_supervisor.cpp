@@ -25,19 +25,36 @@ using namespace std::chrono_literals;
 constexpr std::size_t kProcessKeyBytes = 16;  // 128 bits, section 2.6
 constexpr auto kRecheckWait = 20ms;           // only where the kernel gives no event for an emptied group
 constexpr auto kMaxReconnectWait = 5s;
+constexpr int kMaxGenerations = 1000;         // of descendants
 constexpr std::string_view kLimitedPrefix = "l-";  // of cgroups that are made for limits; remembered in the tag
 constexpr std::size_t kKeptOpen = 16;         // cgroups of live runs held open
 
-// Processes of a run on a host without cgroups: those that lead or share its session, or carry its id from birth.
-std::vector<pid_t> processes_of_run(const runtime::RunId& id, pid_t leader) {
+// Processes of a run on a host without cgroups: those that lead or share its session, carry its id from birth,
+// or descend from its first process.
+std::vector<pid_t> processes_of_run(const runtime::RunId& id, pid_t leader, std::uint64_t leader_ticks) {
   const platform::ProcFs proc;
   std::vector<pid_t> found;
   const auto all = proc.list_processes();
   if (!all) return found;
   const std::string id_text = id.text();
+  std::unordered_map<pid_t, pid_t> parents;
+  bool leader_lives = false;
+  for (const auto& process : *all) {
+    parents.emplace(process.pid, process.ppid);
+    leader_lives = leader_lives || (process.pid == leader && process.start_ticks == leader_ticks);
+  }
+  const auto descends = [&](pid_t pid) {
+    for (int steps = 0; leader_lives && pid > 1 && steps < kMaxGenerations; ++steps) {
+      if (pid == leader) return true;
+      const auto parent = parents.find(pid);
+      if (parent == parents.end()) return false;
+      pid = parent->second;
+    }
+    return false;
+  };
   for (const auto& process : *all) {
     if (process.is_zombie() || process.kernel_thread) continue;
-    if (process.session == leader) {
+    if (process.session == leader || descends(process.pid)) {
       found.push_back(process.pid);
       continue;
     }
@@ -357,9 +374,9 @@ void RunSupervisor::scan_processes(LiveRun& run, int signal_number) {
   if (run.scanning && signal_number == 0) return;
   run.scanning = true;
   if (!scanner_) scanner_ = std::make_unique<boost::asio::thread_pool>(1);
-  boost::asio::post(*scanner_, [this, id = run.id, pid = run.pid, signal_number] {
+  boost::asio::post(*scanner_, [this, id = run.id, pid = run.pid, ticks = run.start_ticks, signal_number] {
     std::size_t left = 0;
-    for (const pid_t member : processes_of_run(id, pid)) {
+    for (const pid_t member : processes_of_run(id, pid, ticks)) {
       ++left;
       if (signal_number == 0) continue;
       if (const auto handle = platform::pidfd_open(member)) [[maybe_unused]]

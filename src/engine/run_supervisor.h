@@ -22,6 +22,7 @@
 
 #include "core/lifecycle.h"
 #include "engine/os_users.h"
+#include "engine/attach.h"
 #include "engine/timers.h"
 #include "platform/cgroup.h"
 #include "runtime/keeper_client.h"
@@ -94,6 +95,13 @@ class RunSupervisor {
 
   LiveRun& start(const core::AppDefinition& definition, std::uint64_t app_generation, core::RunNumber number,
                  const runtime::LaunchOptions& options, runtime::RunKind kind = runtime::RunKind::app);
+  using AttachAnswer = std::move_only_function<void(Result<AttachTarget>)>;
+  // Whether an owner's app may adopt the process; answers at once or later on the engine thread. Errors: see
+  // check_attachable(), and permission_denied for a process of a run.
+  void find_attachable(pid_t pid, const std::string& owner, AttachAnswer done);
+  // The same as start(), with a process that already runs.
+  LiveRun& attach(const core::AppDefinition& definition, std::uint64_t app_generation, core::RunNumber number,
+                  const AttachTarget& target);
   // New limits for a run that lives. False: its cgroup cannot take them, only a new run can.
   [[nodiscard]] bool change_limits(LiveRun& run, const platform::CgroupLimits& limits);
   void stop(LiveRun& run, std::chrono::seconds grace, std::string reason);
@@ -113,6 +121,7 @@ class RunSupervisor {
               const platform::User* user);
   [[nodiscard]] Result<void> enter_cgroup(LiveRun& run, const core::AppDefinition& definition);
   void fail_later(const LiveRun& run, std::string reason);
+  [[nodiscard]] bool manages(pid_t pid) const;
   void spawned(const runtime::RunId& id, std::expected<runtime::SpawnedRun, runtime::SpawnFailure> result);
   void fail_start(LiveRun& run, std::string reason);
   void take_exit(LiveRun& run, const runtime::RunExit& exit);

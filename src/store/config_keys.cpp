@@ -28,6 +28,7 @@ constexpr ConfigKey kKeys[] = {
     {"BaseConfig.PosixTimezone", KeyKind::text, R"("+08")"},
     {"BaseConfig.StopGraceSeconds", KeyKind::integer, "3", 0, 24 * 3600},
     {"BaseConfig.InheritEnv", KeyKind::list, "[]"},
+    {"BaseConfig.HealthCheckSeconds", KeyKind::integer, "10", 1, 3600},
     {"BaseConfig.OutputLimitBytes", KeyKind::integer, "104857600", 64 * 1024, 1LL << 50},
     {"BaseConfig.BackoffLimitSeconds", KeyKind::integer, "300", 0, kYear},
     {"REST.RestEnabled", KeyKind::boolean, "true"},

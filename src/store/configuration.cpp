@@ -173,6 +173,7 @@ class Decoder {
     s.base.posix_timezone = text("BaseConfig.PosixTimezone");
     s.base.stop_grace = std::chrono::seconds(integer("BaseConfig.StopGraceSeconds"));
     s.base.inherit_env = list("BaseConfig.InheritEnv");
+    s.base.health_check_interval = std::chrono::seconds(integer("BaseConfig.HealthCheckSeconds"));
     s.base.output_limit_bytes = static_cast<std::uint64_t>(integer("BaseConfig.OutputLimitBytes"));
     s.base.backoff_limit = std::chrono::seconds(integer("BaseConfig.BackoffLimitSeconds"));
 

@@ -37,6 +37,7 @@ struct Settings {
     LogLevel log_level = LogLevel::info;
     std::string posix_timezone;
     std::chrono::seconds stop_grace{3};
+    std::chrono::seconds health_check_interval{10};
     std::vector<std::string> inherit_env;  // empty: every variable of the daemon but APPMESH_*
     std::uint64_t output_limit_bytes = 0;  // of one run's file
     std::chrono::seconds backoff_limit{300};

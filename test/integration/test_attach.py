@@ -1,5 +1,7 @@
 """Attach: a process that nobody manages becomes the run of an app, and is watched and stopped like any other."""
 import os
+import pwd
+import secrets
 import signal
 import subprocess
 
@@ -101,6 +103,26 @@ def test_processes_that_are_not_to_be_had_are_refused_with_the_reason(admin, dae
     assert put(admin, name, process.pid, end_time=1).status == 400
     assert put(admin, name, -5).status == 400
     stays(lambda: process.poll() is None and not admin.exists(name), "the process is left alone", seconds=0.3)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_only_processes_of_the_apps_own_os_user_are_adopted(admin, daemon, name, cleaned, stranger):
+    cleaned.append(name)
+    nobody = pwd.getpwnam("nobody")
+    user, password = f"user{secrets.token_hex(3)}", "Owner-for-tests-1"
+    admin.ok("PUT", f"/appmesh/user/{user}",
+             body={"key": password, "exec_user": nobody.pw_name, "roles": ["manage", "view"]})
+    owner = daemon.client(user, password)
+    answer = put(owner, name, stranger().pid)
+    assert answer.status == 403 and "OS user" in answer.message, answer
+    assert not admin.exists(name)
+
+    theirs = stranger(user=nobody.pw_uid, group=nobody.pw_gid, extra_groups=[])
+    assert put(owner, name, theirs.pid).status == 200
+    assert owner.app(name)["pid"] == theirs.pid
+    owner.disable(name)
+    eventually(lambda: theirs.poll() is not None, "it can be stopped")
+    admin.request("DELETE", f"/appmesh/user/{user}")
 
 
 def test_two_apps_never_have_the_same_process(admin, name, cleaned, stranger):
