@@ -115,8 +115,10 @@ Daemon::~Daemon() {
   if (parts_->pool) parts_->pool->stop();
   parts_->password_workers.reset();  // joins: work that ends late still posts to a pool that is there
   if (parts_->workers) parts_->workers->join();
+  // Requests that still wait for the engine are dropped with it, and their ends are posted to the pool: it must be there.
   if (parts_->definitions) parts_->definitions->flush();
   if (parts_->states) parts_->states->flush();
+  parts_->engine.reset();
 }
 
 Result<std::unique_ptr<Daemon>> Daemon::open(const CommandLine& line) {

@@ -132,7 +132,7 @@ class CgroupTree {
 // and an event about a cgroup may belong to the run that had it before: look at is_populated().
 class CgroupPool {
  public:
-  explicit CgroupPool(const CgroupTree& tree, std::size_t capacity = 64) : tree_(tree), capacity_(capacity) {}
+  explicit CgroupPool(const CgroupTree& tree, std::size_t capacity = 16) : tree_(tree), capacity_(capacity) {}
 
   // One that was given back, or a new one with a random name.
   [[nodiscard]] Result<Cgroup> take();
