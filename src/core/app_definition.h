@@ -1,16 +1,18 @@
 // What a user writes about an app: the writable fields of section 3.1 and our own of section 4.12 of the wire contract,
 // checked once by parse_definition() and never changed afterwards (share it as shared_ptr<const AppDefinition>).
-// Pure values, any thread. Fields whose behaviour comes later are parsed, checked, stored and written back all the same.
+// Pure values, any thread. Fields whose behaviour comes later are parsed, checked, stored and written back all the
+// same.
 #pragma once
 
-#include <boost/json/object.hpp>
-#include <boost/json/value.hpp>
 #include <cstdint>
 #include <map>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include <boost/json/object.hpp>
+#include <boost/json/value.hpp>
 
 #include "core/error.h"
 #include "core/time.h"
@@ -71,7 +73,8 @@ struct AppDefinition {
   std::string health_check_cmd;
   boost::json::value metadata;  // null: absent
   std::map<std::string, std::string> env;
-  std::optional<std::map<std::string, std::string>> sec_env;  // plain here; sealed by the store, never written to the API
+  std::optional<std::map<std::string, std::string>>
+      sec_env;  // plain here; sealed by the store, never written to the API
   Behavior behavior;
   std::optional<DailyLimitation> daily_limitation;
   std::optional<ResourceLimit> resource_limit;
@@ -102,24 +105,25 @@ struct ParsedDefinition {
   std::vector<std::string> unknown_fields;  // named to the caller over the wire, refused in YAML files
 };
 
-// Reads and checks one JSON object. Errors: invalid_argument that names the field and the reason. JSON null means absent.
-// Read-only runtime fields are ignored, not unknown. Whether command or docker_image is required depends on the caller
-// (an on-demand copy has neither): see require_program().
+// Reads and checks one JSON object. Errors: invalid_argument that names the field and the reason. JSON null means
+// absent. Read-only runtime fields are ignored, not unknown. Whether command or docker_image is required depends on the
+// caller (an on-demand copy has neither): see require_program().
 [[nodiscard]] Result<ParsedDefinition> parse_definition(const boost::json::object& json);
 [[nodiscard]] Result<void> require_program(const AppDefinition& definition);
 [[nodiscard]] Result<void> check_app_name(std::string_view name);
 
 enum class SecretFields : std::uint8_t { omit, include };
 
-// Writes the definition with the contract's names and types; defaults are left out except name, status, register_time and
-// behavior. What this writes parses back to an equal definition.
+// Writes the definition with the contract's names and types; defaults are left out except name, status, register_time
+// and behavior. What this writes parses back to an equal definition.
 [[nodiscard]] boost::json::object write_definition(const AppDefinition& definition, SecretFields secrets);
 
-// Whether going from one definition to another needs a new process (section 4.1): only fields that the running process sees.
+// Whether going from one definition to another needs a new process (section 4.1): only fields that the running process
+// sees.
 [[nodiscard]] bool needs_restart(const AppDefinition& from, const AppDefinition& to);
 
-// What a PUT onto an existing app keeps of the stored definition (section 4.1): the registration time, and sec_env when the
-// new definition does not say it.
+// What a PUT onto an existing app keeps of the stored definition (section 4.1): the registration time, and sec_env when
+// the new definition does not say it.
 [[nodiscard]] AppDefinition keep_stored_fields(const AppDefinition& stored, AppDefinition put);
 
 // Equal in everything that a user defines; the registration time and a request to attach are not part of that.

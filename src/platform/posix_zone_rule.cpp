@@ -97,7 +97,7 @@ Result<PosixZoneRule> PosixZoneRule::parse(std::string_view text) {
     if (!reader.time(west, 24)) return bad();
     saving.offset = -west;
   }
-  if (reader.at_end()) {  // the C library's default
+  if (reader.at_end()) {  // POSIX leaves it open; most take the rule of the United States
     Reader usual("M3.2.0,M11.1.0");
     if (!usual.day(saving.start) || !usual.skip(',') || !usual.day(saving.end)) return bad();
   } else if (!reader.skip(',') || !reader.day(saving.start) || !reader.skip(',') || !reader.day(saving.end) ||

@@ -64,6 +64,8 @@ def as_croniter_writes(expression):
     if len(fields) == 5:
         fields.insert(0, "0")
     fields = [field.replace("?", "*") for field in fields]
+    # To croniter a range from a value to itself goes all the way round.
+    fields = [re.sub(r"\b(\d+)-\1\b(/\d+)?", r"\1", field) for field in fields]
     weekdays = []
     for item in fields[5].split(","):
         if item == "l":
@@ -71,7 +73,7 @@ def as_croniter_writes(expression):
         elif item.endswith("l"):
             item = "l" + str(int(item[:-1]) % 7)
         elif re.fullmatch(r"\d+/\d+", item):
-            item = item.replace("/", "-7/")
+            item = "7" if item.startswith("7") else item.replace("/", "-7/")
         weekdays.append(item)
     fields[5] = ",".join(weekdays)
     hours = croniter.expand(" ".join(fields), second_at_beginning=True)[0][1]
