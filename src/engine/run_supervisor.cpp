@@ -30,36 +30,36 @@ constexpr std::string_view kLimitedPrefix = "l-";  // of cgroups that are made f
 constexpr std::size_t kKeptOpen = 16;         // cgroups of live runs held open
 
 // Processes of a run on a host without cgroups: those that lead or share its session, carry its id from birth,
-// or descend from its first process.
-std::vector<pid_t> processes_of_run(const runtime::RunId& id, pid_t leader, std::uint64_t leader_ticks) {
+// or descend from its first process or from one that was found earlier (`roots`).
+std::vector<AttachTarget> processes_of_run(const runtime::RunId& id, pid_t leader, std::vector<AttachTarget> roots) {
   const platform::ProcFs proc;
-  std::vector<pid_t> found;
+  std::vector<AttachTarget> found;
   const auto all = proc.list_processes();
   if (!all) return found;
-  const std::string id_text = id.text();
-  std::unordered_map<pid_t, pid_t> parents;
-  bool leader_lives = false;
-  for (const auto& process : *all) {
-    parents.emplace(process.pid, process.ppid);
-    leader_lives = leader_lives || (process.pid == leader && process.start_ticks == leader_ticks);
-  }
+  std::unordered_map<pid_t, const platform::ProcessStat*> by_pid;
+  for (const auto& process : *all) by_pid.emplace(process.pid, &process);
+  std::erase_if(roots, [&](const AttachTarget& root) {
+    const auto known = by_pid.find(root.pid);
+    return known == by_pid.end() || known->second->start_ticks != root.start_ticks;
+  });
   const auto descends = [&](pid_t pid) {
-    for (int steps = 0; leader_lives && pid > 1 && steps < kMaxGenerations; ++steps) {
-      if (pid == leader) return true;
-      const auto parent = parents.find(pid);
-      if (parent == parents.end()) return false;
-      pid = parent->second;
+    for (int steps = 0; !roots.empty() && pid > 1 && steps < kMaxGenerations; ++steps) {
+      if (std::ranges::find(roots, pid, &AttachTarget::pid) != roots.end()) return true;
+      const auto known = by_pid.find(pid);
+      if (known == by_pid.end()) return false;
+      pid = known->second->ppid;
     }
     return false;
   };
+  const std::string id_text = id.text();
   for (const auto& process : *all) {
     if (process.is_zombie() || process.kernel_thread) continue;
     if (process.session == leader || descends(process.pid)) {
-      found.push_back(process.pid);
+      found.push_back({process.pid, process.start_ticks});
       continue;
     }
     const auto variable = proc.environment_variable(process.pid, "APP_MESH_PROCESS_ID");
-    if (variable && *variable && **variable == id_text) found.push_back(process.pid);
+    if (variable && *variable && **variable == id_text) found.push_back({process.pid, process.start_ticks});
   }
   return found;
 }
@@ -315,8 +315,6 @@ void RunSupervisor::signal_all(LiveRun& run, int signal_number) {
       if (done) return;
     }
   }
-  if (run.main == LiveRun::Main::alive)
-    keeper_.signal(run.id, keeper::SignalScope::group, signal_number, [](Result<void>) {});
   scan_processes(run, signal_number);
 }
 
@@ -374,18 +372,25 @@ void RunSupervisor::scan_processes(LiveRun& run, int signal_number) {
   if (run.scanning && signal_number == 0) return;
   run.scanning = true;
   if (!scanner_) scanner_ = std::make_unique<boost::asio::thread_pool>(1);
-  boost::asio::post(*scanner_, [this, id = run.id, pid = run.pid, ticks = run.start_ticks, signal_number] {
-    std::size_t left = 0;
-    for (const pid_t member : processes_of_run(id, pid, ticks)) {
-      ++left;
+  std::vector<AttachTarget> roots = run.members;
+  roots.push_back({run.pid, run.start_ticks});
+  boost::asio::post(*scanner_, [this, id = run.id, pid = run.pid, roots = std::move(roots), signal_number] {
+    const platform::ProcFs proc;
+    auto members = processes_of_run(id, pid, roots);
+    for (const auto& member : members) {
       if (signal_number == 0) continue;
-      if (const auto handle = platform::pidfd_open(member)) [[maybe_unused]]
+      if (const auto handle = platform::pidfd_open_checked(proc, member.pid, member.start_ticks)) [[maybe_unused]]
         const auto sent = platform::pidfd_send_signal(handle->get(), signal_number);
     }
-    boost::asio::post(context_, [this, id, left] {
+    boost::asio::post(context_, [this, id, signal_number, members = std::move(members)]() mutable {
       LiveRun* scanned = find(id);
       if (scanned == nullptr) return;
+      const std::size_t left = members.size();
+      scanned->members = std::move(members);
       scanned->scanning = false;
+      // After the look: what loses its parent by this signal is known by now.
+      if (signal_number != 0 && scanned->main == LiveRun::Main::alive)
+        keeper_.signal(id, keeper::SignalScope::group, signal_number, [](Result<void>) {});
       if (!scanned->draining) return;
       if (left == 0) return finish(*scanned);
       timers_.cancel(scanned->recheck_timer);

@@ -59,6 +59,7 @@ struct LiveRun {
   std::optional<std::chrono::seconds> stop_when_started;
   TimerId grace_timer = 0;
   TimerId recheck_timer = 0;
+  std::vector<AttachTarget> members;  // seen in /proc when it has no cgroup: its own even when their parent is gone
   std::unique_ptr<boost::asio::posix::stream_descriptor> emptied;  // cgroup.events of a run that is ending
 };
 
