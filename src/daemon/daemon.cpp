@@ -1,12 +1,11 @@
 #include "daemon/daemon.h"
 
-#include <unistd.h>
-
 #include <optional>
 
 #include <boost/asio/thread_pool.hpp>
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
+#include <unistd.h>
 
 #include "api/password_workers.h"
 #include "api/process_sampler.h"
@@ -18,6 +17,7 @@
 #include "engine/engine.h"
 #include "platform/clock.h"
 #include "platform/file.h"
+#include "platform/time_zone.h"
 #include "security/identity.h"
 #include "store/configuration.h"
 #include "store/definition_store.h"
@@ -56,7 +56,8 @@ void tell_first_password(security::Identity& identity, const store::HomePaths& p
   if (!password) return;
   const auto file = security::initial_password_file(paths);
   if (::isatty(STDERR_FILENO) == 1)
-    fmt::print(stderr, "\n  The user `admin` was made. Its password is {}\n  It also lies in {} until it is changed.\n\n",
+    fmt::print(stderr,
+               "\n  The user `admin` was made. Its password is {}\n  It also lies in {} until it is changed.\n\n",
                *password, file.string());
   else
     spdlog::info("the user admin was made, its password lies in {} until it is changed", file.string());
@@ -68,21 +69,26 @@ engine::EngineOptions engine_options(const CommandLine& line, const store::HomeP
   engine::EngineOptions options;
   options.home = paths.home;
   options.output_directory = paths.stdout_dir;
-  options.default_directory =
-      settings.base.working_directory.empty() || settings.base.working_directory == paths.work ? paths.tmp
-                                                                                               : settings.base.working_directory;
+  options.default_directory = settings.base.working_directory.empty() || settings.base.working_directory == paths.work
+                                  ? paths.tmp
+                                  : settings.base.working_directory;
   options.keeper_program = line.program.parent_path() / "appkeeper";
   options.inherited_environment = runtime::inheritable_environment(settings.base.inherit_env);
   options.policy.stop_grace = settings.base.stop_grace;
   options.policy.backoff_limit = settings.base.backoff_limit;
   options.policy.restart_lost_runs = true;
+  options.policy.handover = true;
+  if (auto zone = platform::load_zone(settings.base.posix_timezone))
+    options.policy.zone = *zone;
+  else
+    spdlog::warn("BaseConfig.PosixTimezone: {}; schedules are read in UTC", zone.error().message);
   options.health_check_interval = settings.base.health_check_interval;
   options.output_limit_bytes = settings.base.output_limit_bytes;
   return options;
 }
 
-// Section 4.9: the owner's exec_user, else DefaultExecUser, else the daemon's own. Only root can switch. An owner who was
-// deleted may have been confined to an exec_user: without a default their apps do not come back as root.
+// Section 4.9: the owner's exec_user, else DefaultExecUser, else the daemon's own. Only root can switch. An owner who
+// was deleted may have been confined to an exec_user: without a default their apps do not come back as root.
 Result<std::string> exec_user(const store::Settings& settings, const security::UserSnapshot& users,
                               const std::string& owner) {
   if (::geteuid() != 0 || settings.base.disable_exec_user) return std::string{};
@@ -115,7 +121,8 @@ Daemon::~Daemon() {
   if (parts_->pool) parts_->pool->stop();
   parts_->password_workers.reset();  // joins: work that ends late still posts to a pool that is there
   if (parts_->workers) parts_->workers->join();
-  // Requests that still wait for the engine are dropped with it, and their ends are posted to the pool: it must be there.
+  // Requests that still wait for the engine are dropped with it, and their ends are posted to the pool: it must be
+  // there.
   if (parts_->definitions) parts_->definitions->flush();
   if (parts_->states) parts_->states->flush();
   parts_->engine.reset();
@@ -151,7 +158,8 @@ Result<std::unique_ptr<Daemon>> Daemon::open(const CommandLine& line) {
       {.jwt_secret = settings->rest.jwt.salt,
        .issuer = settings->rest.jwt.issuer,
        .audiences = settings->rest.jwt.audience,
-       .password_complexity = [config = parts.configuration.get()] { return config->settings()->rest.password_complexity; },
+       .password_complexity = [config =
+                                   parts.configuration.get()] { return config->settings()->rest.password_complexity; },
        .admin_password = std::move(admin_password)},
       now);
   if (!identity) return std::unexpected(identity.error());
@@ -177,16 +185,16 @@ Result<std::unique_ptr<Daemon>> Daemon::open(const CommandLine& line) {
       .description = [config = parts.configuration.get()] { return config->settings()->base.description; },
       .keeper_pid = [engine = parts.engine.get()] { return engine->keeper_pid(); }});
 
-  const api::AppRoutes apps{*parts.engine,  parts.identity->users(),       *parts.configuration, *parts.states,
-                            parts.sampler, parts.workers->get_executor()};
-  api::RouteTable routes = api::make_route_table(
-      {.auth = {parts.identity->users(), parts.identity->tokens(), *parts.password_workers},
-       .apps = apps,
-       .users = {parts.identity->users(), *parts.password_workers},
-       .config = {.configuration = *parts.configuration,
-                  .worker = parts.workers->get_executor(),
-                  .resources = [resources = &*parts.resources] { return resources->collect(); }}},
-      kVersion);
+  const api::AppRoutes apps{*parts.engine, parts.identity->users(), *parts.configuration,
+                            *parts.states, parts.sampler,           parts.workers->get_executor()};
+  api::RouteTable routes =
+      api::make_route_table({.auth = {parts.identity->users(), parts.identity->tokens(), *parts.password_workers},
+                             .apps = apps,
+                             .users = {parts.identity->users(), *parts.password_workers},
+                             .config = {.configuration = *parts.configuration,
+                                        .worker = parts.workers->get_executor(),
+                                        .resources = [resources = &*parts.resources] { return resources->collect(); }}},
+                            kVersion);
   parts.authenticator.emplace(parts.identity->tokens());
   parts.service = std::make_shared<api::Service>(std::move(routes), *parts.authenticator, cross_site_policy(*settings));
   parts.configuration->observe([service = parts.service](const store::Settings& changed) {

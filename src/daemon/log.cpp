@@ -1,13 +1,12 @@
 #include "daemon/log.h"
 
-#include <unistd.h>
-
 #include <memory>
 #include <vector>
 
 #include <spdlog/sinks/rotating_file_sink.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
+#include <unistd.h>
 
 #include "daemon/queued_sink.h"
 
@@ -27,7 +26,8 @@ Result<void> open_log(const std::filesystem::path& file) {
         std::make_shared<spdlog::sinks::rotating_file_sink_mt>(file.string(), kFileBytes, kOlderFiles)};
     if (::isatty(STDERR_FILENO) == 1) sinks.push_back(std::make_shared<spdlog::sinks::stderr_color_sink_mt>());
     // spdlog's own asynchronous logger wakes up every ten seconds: a daemon with nothing to do must sleep.
-    auto logger = std::make_shared<spdlog::logger>("appsvc", std::make_shared<QueuedSink>(std::move(sinks), kQueuedLines));
+    auto logger =
+        std::make_shared<spdlog::logger>("appsvc", std::make_shared<QueuedSink>(std::move(sinks), kQueuedLines));
     logger->set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %^%l%$ [%t] %v");
     spdlog::set_default_logger(std::move(logger));
   } catch (const spdlog::spdlog_ex& error) {
@@ -38,14 +38,20 @@ Result<void> open_log(const std::filesystem::path& file) {
 
 void set_log_level(store::LogLevel level) {
   switch (level) {
-    case store::LogLevel::debug: return spdlog::set_level(spdlog::level::debug);
+    case store::LogLevel::debug:
+      return spdlog::set_level(spdlog::level::debug);
     case store::LogLevel::info:
-    case store::LogLevel::notice: return spdlog::set_level(spdlog::level::info);
-    case store::LogLevel::warn: return spdlog::set_level(spdlog::level::warn);
-    case store::LogLevel::error: return spdlog::set_level(spdlog::level::err);
+    case store::LogLevel::notice:
+      return spdlog::set_level(spdlog::level::info);
+    case store::LogLevel::warn:
+      return spdlog::set_level(spdlog::level::warn);
+    case store::LogLevel::error:
+      return spdlog::set_level(spdlog::level::err);
   }
 }
 
-void close_log() { spdlog::shutdown(); }
+void close_log() {
+  spdlog::shutdown();
+}
 
 }  // namespace appmesh::daemon

@@ -1,5 +1,6 @@
-// The daemon's log: work/server.log, turned over at 50 MB with five files kept, and the terminal when there is one. Set up
-// once by main; afterwards spdlog's default logger may be used on any thread. It never blocks: a full queue drops the oldest.
+// The daemon's log: work/server.log, turned over at 50 MB with five files kept, and the terminal when there is one. Set
+// up once by main; afterwards spdlog's default logger may be used on any thread. It never blocks: a full queue drops
+// the oldest.
 #pragma once
 
 #include <filesystem>

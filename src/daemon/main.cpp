@@ -1,13 +1,13 @@
 // appsvc: opens the daemon, then waits for signals until one of them ends it.
-#include <malloc.h>
-#include <sys/resource.h>
-#include <sys/stat.h>
-
 #include <csignal>
 #include <exception>
 #include <span>
 
+#include <sys/resource.h>
+#include <sys/stat.h>
+
 #include <fmt/format.h>
+#include <malloc.h>
 #include <spdlog/spdlog.h>
 
 #include "core/version.h"
@@ -70,9 +70,14 @@ int main(int argc, char** argv) {
       return 2;
     }
     switch (line->action) {
-      case daemon::CommandLine::Action::help: fmt::print("{}", daemon::help_text()); return 0;
-      case daemon::CommandLine::Action::version: fmt::print("appsvc {}\n", kVersion); return 0;
-      case daemon::CommandLine::Action::run: break;
+      case daemon::CommandLine::Action::help:
+        fmt::print("{}", daemon::help_text());
+        return 0;
+      case daemon::CommandLine::Action::version:
+        fmt::print("appsvc {}\n", kVersion);
+        return 0;
+      case daemon::CommandLine::Action::run:
+        break;
     }
     const int status = serve(*line);
     daemon::close_log();

@@ -1,10 +1,9 @@
 #include "daemon/queued_sink.h"
 
-#include <pthread.h>
-
 #include <utility>
 
 #include <fmt/format.h>
+#include <pthread.h>
 
 namespace appmesh::daemon {
 
@@ -21,7 +20,8 @@ QueuedSink::~QueuedSink() {
 }
 
 void QueuedSink::log(const spdlog::details::log_msg& message) {
-  Line line{message.time, message.thread_id, message.level, std::string(message.payload.data(), message.payload.size())};
+  Line line{message.time, message.thread_id, message.level,
+            std::string(message.payload.data(), message.payload.size())};
   {
     const std::lock_guard lock(mutex_);
     if (lines_.size() >= capacity_) {

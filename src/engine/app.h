@@ -1,4 +1,5 @@
-// One app inside the engine: the core's state and what the shell needs to carry its effects out. Only engine*.cpp sees it.
+// One app inside the engine: the core's state and what the shell needs to carry its effects out. Only engine*.cpp sees
+// it.
 #pragma once
 
 #include <deque>
@@ -13,13 +14,14 @@ struct Engine::App {
   TimerId timer = 0;
   std::optional<AttachTarget> attach;  // what the next start takes instead of starting anything
 
-  runtime::RunId run_id{};   // of the newest run
+  runtime::RunId run_id{};  // of the newest run
   core::RunNumber run_number = 0;
   std::int32_t pid = 0;
   bool run_complete = false;
-  std::deque<core::RunNumber> kept_runs;  // older runs whose output is kept, newest first
+  std::optional<runtime::RunId> outgoing_id;  // a handed-over run that may still end beside the newest one
+  std::deque<core::RunNumber> kept_runs;      // older runs whose output is kept, newest first
 
-  std::string saved_run_id;               // as the state store had it at start
+  std::string saved_run_id;                         // as the state store had it at start
   std::vector<Done<>> saved_waiters;                // answered when the definition is on disk
   std::vector<Done<AppViewPtr>> settled_waiters;    // answered when a start that was asked for has its outcome
   std::vector<Done<RunTicket>> started_waiters;     // of an on-demand run

@@ -1,5 +1,5 @@
-// What the rest of the house may know of an app without asking the engine: an immutable picture of it, replaced as a whole
-// at every change and found by name. AppDirectory may be read on any thread; only the engine writes it.
+// What the rest of the house may know of an app without asking the engine: an immutable picture of it, replaced as a
+// whole at every change and found by name. AppDirectory may be read on any thread; only the engine writes it.
 #pragma once
 
 #include <cstdint>
@@ -23,8 +23,8 @@ struct AppView {
   core::Phase phase = core::Phase::idle;
   bool on_demand = false;
   bool healthy = false;
-  bool run_complete = false;  // the newest run has ended and its last output is stored
-  std::int32_t pid = 0;       // 0: nothing runs
+  bool run_complete = false;               // the newest run has ended and its last output is stored
+  std::int32_t pid = 0;                    // 0: nothing runs
   core::RunNumber run_number = 0;          // newest run, running or ended; 0: none yet
   std::string run_id;                      // its process_uuid
   std::vector<core::RunNumber> kept_runs;  // older runs whose output is kept, newest first

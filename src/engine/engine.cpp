@@ -62,7 +62,9 @@ Engine::Engine(EngineOptions options, store::DefinitionStore& definitions, store
                 if (app != nullptr && app->state.healthy != healthy) feed(*app, core::event::HealthChanged{healthy});
               }) {}
 
-Engine::~Engine() { stop(); }
+Engine::~Engine() {
+  stop();
+}
 
 // Every plan is made in wall time: each app looks at its own again.
 void Engine::clock_was_set() {
@@ -122,7 +124,8 @@ Engine::App& Engine::add_app(std::shared_ptr<const core::AppDefinition> definiti
   return added;
 }
 
-// ---- one request at a time for one name -------------------------------------------------------------------------------
+// ---- one request at a time for one name
+// -------------------------------------------------------------------------------
 
 void Engine::with_name(const std::string& name, std::move_only_function<void()> action) {
   const auto [waiting, free] = busy_names_.try_emplace(name);
@@ -150,7 +153,8 @@ Done<T> Engine::releasing(std::string name, Done<T> done) {
   };
 }
 
-// ---- registered apps --------------------------------------------------------------------------------------------------
+// ---- registered apps
+// --------------------------------------------------------------------------------------------------
 
 void Engine::register_app(core::AppDefinition definition, Expected expected, Done<AppViewPtr> done) {
   boost::asio::post(context_, [this, definition = std::move(definition), expected, done = std::move(done)]() mutable {
@@ -158,10 +162,10 @@ void Engine::register_app(core::AppDefinition definition, Expected expected, Don
     if (busy != busy_names_.end() && busy->second.size() >= kMaxBusyRequests)
       return done(fail(ErrorKind::unavailable, "too many requests for this application, try again"));
     const std::string name = definition.name;
-    with_name(name, [this, definition = std::move(definition), expected,
-                     done = releasing(name, std::move(done))]() mutable {
-      take_definition(std::move(definition), expected, std::nullopt, std::move(done));
-    });
+    with_name(name,
+              [this, definition = std::move(definition), expected, done = releasing(name, std::move(done))]() mutable {
+                take_definition(std::move(definition), expected, std::nullopt, std::move(done));
+              });
   });
 }
 
@@ -178,8 +182,7 @@ void Engine::take_definition(core::AppDefinition definition, Expected expected, 
     return done(fail(ErrorKind::conflict, fmt::format("<{}> is an on-demand run: remove it first", definition.name)));
 
   const bool is_own = existing != nullptr && existing->pid == definition.pid;
-  if (definition.pid != 0 && !is_own && !target)
-    return find_target(std::move(definition), expected, std::move(done));
+  if (definition.pid != 0 && !is_own && !target) return find_target(std::move(definition), expected, std::move(done));
   if (target && existing != nullptr && existing->state.phase == core::Phase::starting)
     return done(fail(ErrorKind::conflict, fmt::format("<{}> is being started, try again", definition.name)));
 
@@ -194,11 +197,11 @@ void Engine::take_definition(core::AppDefinition definition, Expected expected, 
   auto shared = std::make_shared<const core::AppDefinition>(std::move(definition));
   const std::uint64_t generation = existing == nullptr ? 0 : existing->generation;
   definitions_.save(shared, [this, shared, generation, target, done = std::move(done)](Result<void> saved) mutable {
-    boost::asio::post(context_, [this, shared, generation, target, saved = std::move(saved),
-                                 done = std::move(done)]() mutable {
-      if (!saved) return done(std::unexpected(saved.error()));
-      definition_saved(std::move(shared), generation, target, std::move(done));
-    });
+    boost::asio::post(context_,
+                      [this, shared, generation, target, saved = std::move(saved), done = std::move(done)]() mutable {
+                        if (!saved) return done(std::unexpected(saved.error()));
+                        definition_saved(std::move(shared), generation, target, std::move(done));
+                      });
   });
 }
 
@@ -211,11 +214,12 @@ void Engine::find_target(core::AppDefinition definition, Expected expected, Done
     return done(fail(ErrorKind::invalid_argument, "field 'pid': attaching outside the valid time range"));
   const std::int32_t pid = definition.pid;
   const std::string owner = definition.owner;
-  supervisor_.find_attachable(pid, owner, [this, definition = std::move(definition), expected,
-                                           done = std::move(done)](Result<AttachTarget> target) mutable {
-    if (!target) return done(std::unexpected(target.error()));
-    take_definition(std::move(definition), expected, *target, std::move(done));
-  });
+  supervisor_.find_attachable(pid, owner,
+                              [this, definition = std::move(definition), expected,
+                               done = std::move(done)](Result<AttachTarget> target) mutable {
+                                if (!target) return done(std::unexpected(target.error()));
+                                take_definition(std::move(definition), expected, *target, std::move(done));
+                              });
 }
 
 void Engine::definition_saved(std::shared_ptr<const core::AppDefinition> definition, std::uint64_t generation,
@@ -311,8 +315,8 @@ void Engine::remove_app(std::string name, std::uint64_t generation, Done<> done)
   });
 }
 
-void Engine::wait_output(std::string name, std::string run_id, std::uint64_t position, std::chrono::milliseconds timeout,
-                         std::move_only_function<void()> done) {
+void Engine::wait_output(std::string name, std::string run_id, std::uint64_t position,
+                         std::chrono::milliseconds timeout, std::move_only_function<void()> done) {
   boost::asio::post(context_, [this, name = std::move(name), run_id = std::move(run_id), position, timeout,
                                done = std::move(done)]() mutable {
     const auto found = apps_.find(name);
@@ -321,7 +325,8 @@ void Engine::wait_output(std::string name, std::string run_id, std::uint64_t pos
   });
 }
 
-// ---- on-demand runs ---------------------------------------------------------------------------------------------------
+// ---- on-demand runs
+// ---------------------------------------------------------------------------------------------------
 
 void Engine::run(OnDemandRequest request, Done<RunTicket> done) {
   boost::asio::post(context_, [this, request = std::move(request), done = std::move(done)]() mutable {

@@ -1,10 +1,9 @@
-// The shell around the core: owns every app, feeds events to core::step() and carries out its effects. One thread owns all
-// of it, so nothing here is locked. Public calls may be made from any thread; they hop to the engine thread, and their
-// `Done` runs there, once, and must only hand the result on. Reads that need no decision go to directory() instead.
+// The shell around the core: owns every app, feeds events to core::step() and carries out its effects. One thread owns
+// all of it, so nothing here is locked. Public calls may be made from any thread; they hop to the engine thread, and
+// their `Done` runs there, once, and must only hand the result on. Reads that need no decision go to directory()
+// instead.
 #pragma once
 
-#include <boost/asio/executor_work_guard.hpp>
-#include <boost/asio/io_context.hpp>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
@@ -16,6 +15,9 @@
 #include <thread>
 #include <unordered_map>
 #include <vector>
+
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/io_context.hpp>
 
 #include "core/app_definition.h"
 #include "core/error.h"
@@ -91,7 +93,8 @@ class Engine {
 
   [[nodiscard]] std::int32_t keeper_pid() const { return keeper_pid_.load(std::memory_order_relaxed); }  // 0: none
 
-  // New or changed; a `pid` other than that of the app's own run is a process to adopt. The definition is on disk before `done`; an app that is due has been asked to start by then.
+  // New or changed; a `pid` other than that of the app's own run is a process to adopt. The definition is on disk
+  // before `done`; an app that is due has been asked to start by then.
   void register_app(core::AppDefinition definition, Expected expected, Done<AppViewPtr> done);
   // The value is false when nothing had to change.
   void set_enabled(std::string name, bool enabled, std::uint64_t generation, Done<bool> done);
@@ -131,7 +134,8 @@ class Engine {
   void orphan_gone(const LiveRun& run);
   void run_gone(LiveRun& run);
   void record(const LiveRun& run, store::StateStore::Done done);
-  [[nodiscard]] App* app_of(const LiveRun& run);
+  [[nodiscard]] App* app_of(const LiveRun& run);  // whose newest or handed-over run it is
+  [[nodiscard]] LiveRun* live_run(const App& app, core::RunNumber number);
 
   void create_on_demand(OnDemandRequest request, Done<RunTicket> started, Done<FinishedRun> finished);
   [[nodiscard]] Result<std::string> on_demand_name(const OnDemandRequest& request) const;

@@ -18,14 +18,22 @@ namespace {
 
 std::string_view reason_text(core::StopReason reason) {
   switch (reason) {
-    case core::StopReason::none: return "";
-    case core::StopReason::disabled: return "disabled";
-    case core::StopReason::restarted: return "restarted";
-    case core::StopReason::removed: return "removed";
-    case core::StopReason::window: return "outside valid time range";
-    case core::StopReason::replaced: return "replaced";
-    case core::StopReason::timeout: return "timeout";
-    case core::StopReason::unhealthy: return "unhealthy";
+    case core::StopReason::none:
+      return "";
+    case core::StopReason::disabled:
+      return "disabled";
+    case core::StopReason::restarted:
+      return "restarted";
+    case core::StopReason::removed:
+      return "removed";
+    case core::StopReason::window:
+      return "outside valid time range";
+    case core::StopReason::replaced:
+      return "replaced";
+    case core::StopReason::timeout:
+      return "timeout";
+    case core::StopReason::unhealthy:
+      return "unhealthy";
   }
   return "";
 }
@@ -68,11 +76,10 @@ void Engine::carry_out(App& app, const core::Effect& effect) {
         if constexpr (std::is_same_v<What, core::effect::StartRun>) {
           start_run(app, what.run);
         } else if constexpr (std::is_same_v<What, core::effect::StopRun>) {
-          if (LiveRun* run = supervisor_.find(app.run_id); run != nullptr && run->tag.run_number == what.run)
+          if (LiveRun* run = live_run(app, what.run))
             supervisor_.stop(*run, what.grace, std::string(reason_text(what.reason)));
         } else if constexpr (std::is_same_v<What, core::effect::DrainRun>) {
-          if (LiveRun* run = supervisor_.find(app.run_id); run != nullptr && run->tag.run_number == what.run)
-            supervisor_.drain(*run, what.grace, what.leftovers);
+          if (LiveRun* run = live_run(app, what.run)) supervisor_.drain(*run, what.grace, what.leftovers);
         } else if constexpr (std::is_same_v<What, core::effect::ArmTimer>) {
           arm_app_timer(app, what);
         } else if constexpr (std::is_same_v<What, core::effect::CancelTimer>) {
@@ -104,6 +111,7 @@ void Engine::arm_app_timer(App& app, const core::effect::ArmTimer& timer) {
 
 void Engine::start_run(App& app, core::RunNumber number) {
   if (app.run_number != 0 && app.run_number != number) app.kept_runs.push_front(app.run_number);
+  if (supervisor_.find(app.run_id) != nullptr) app.outgoing_id = app.run_id;
   const auto target = std::exchange(app.attach, std::nullopt);
   const LiveRun& run = target ? supervisor_.attach(*app.state.definition, app.generation, number, *target)
                               : supervisor_.start(*app.state.definition, app.generation, number, launch_);
@@ -126,6 +134,7 @@ void Engine::settle_limits(App& app) {
 // One file more than is shown: whoever waits for the rest of a run that was just replaced still gets it.
 void Engine::prune_outputs(App& app) {
   while (app.kept_runs.size() > app.state.definition->stdout_cache_num + 1) {
+    if (live_run(app, app.kept_runs.back()) != nullptr) return;  // it still writes; the next start looks again
     outputs_.remove(app.name(), app.kept_runs.back());
     app.kept_runs.pop_back();
   }
@@ -189,7 +198,9 @@ void Engine::save_definition(App& app) {
 void Engine::delete_app(App& app) {
   const std::string name = app.name();
   timers_.cancel(app.timer);
-  if (LiveRun* run = supervisor_.find(app.run_id)) {
+  for (const auto& id : {app.run_id, app.outgoing_id.value_or(app.run_id)}) {
+    LiveRun* run = supervisor_.find(id);
+    if (run == nullptr) continue;
     run->app_generation = 0;
     orphan_numbers_[name] = std::max(orphan_numbers_[name], run->tag.run_number);
     watch_.remove(run->id);
@@ -212,11 +223,18 @@ void Engine::delete_app(App& app) {
   apps_.erase(name);
 }
 
-// ---- what happened to runs --------------------------------------------------------------------------------------------
+// ---- what happened to runs
+// --------------------------------------------------------------------------------------------
 
 Engine::App* Engine::app_of(const LiveRun& run) {
   App* app = run.app_generation == 0 ? nullptr : find(run.tag.app, run.app_generation);
-  return app != nullptr && app->run_id == run.id ? app : nullptr;
+  return app != nullptr && (app->run_id == run.id || app->outgoing_id == run.id) ? app : nullptr;
+}
+
+LiveRun* Engine::live_run(const App& app, core::RunNumber number) {
+  for (const auto& id : {app.run_id, app.outgoing_id.value_or(app.run_id)})
+    if (LiveRun* run = supervisor_.find(id); run != nullptr && run->tag.run_number == number) return run;
+  return nullptr;
 }
 
 void Engine::run_started(LiveRun& run) {
@@ -251,7 +269,7 @@ void Engine::run_exited(LiveRun& run) {
   if (run.tag.kind == runtime::RunKind::health) return health_.exited(run);
   App* app = app_of(run);
   if (app != nullptr) {
-    app->pid = 0;
+    if (app->run_id == run.id) app->pid = 0;
     feed(*app, core::event::RunExited{.run = run.tag.run_number,
                                       .return_code = run.exit->return_code,
                                       .known = run.exit->known,
@@ -269,19 +287,22 @@ void Engine::run_exited(LiveRun& run) {
 void Engine::run_gone(LiveRun& run) {
   if (run.tag.kind == runtime::RunKind::health) return;
   App* app = app_of(run);
-  if (app != nullptr) {
+  const bool newest = app != nullptr && app->run_id == run.id;
+  if (app != nullptr && app->outgoing_id == run.id) app->outgoing_id.reset();
+  if (newest) {
     app->run_complete = true;
     publish(*app);  // before the readers of its output are woken: they look at it
   }
   watch_.remove(run.id);
   if (app == nullptr) return orphan_gone(run);
-  answer_finished(*app);
+  if (newest) answer_finished(*app);
   feed(*app, core::event::RunGone{run.tag.run_number});
 }
 
 void Engine::orphan_gone(const LiveRun& run) {
   const auto app = apps_.find(run.tag.app);
-  const bool kept = app != apps_.end() && std::ranges::find(app->second->kept_runs, run.tag.run_number) != app->second->kept_runs.end();
+  const bool kept = app != apps_.end() &&
+                    std::ranges::find(app->second->kept_runs, run.tag.run_number) != app->second->kept_runs.end();
   if (!kept) outputs_.remove(run.tag.app, run.tag.run_number);
   const auto number = orphan_numbers_.find(run.tag.app);
   if (number != orphan_numbers_.end() && number->second == run.tag.run_number) orphan_numbers_.erase(number);
@@ -300,8 +321,8 @@ void Engine::record(const LiveRun& run, store::StateStore::Done done) {
     if (run.exit->known) row.return_code = run.exit->return_code;
     row.max_rss_bytes = run.exit->max_rss_bytes;
     row.cpu = run.exit->cpu;
-    row.reason = !run.stop_reason.empty() ? "stopped: " + run.stop_reason
-                 : !run.exit->known       ? "exit status unknown"
+    row.reason = !run.stop_reason.empty()    ? "stopped: " + run.stop_reason
+                 : !run.exit->known          ? "exit status unknown"
                  : run.exit->return_code < 0 ? "killed by a signal"
                                              : "exited";
     if (!run.note.empty()) row.reason += ", " + run.note;

@@ -1,6 +1,6 @@
-// Going on where an earlier daemon left off: definitions from YAML, state from SQLite, living and ended runs from the keeper.
-// A run belongs to its app's present life when it is the one that the saved state names, or a newer one (state is saved
-// a moment after it is decided); any other run is an orphan of a deleted app and is stopped.
+// Going on where an earlier daemon left off: definitions from YAML, state from SQLite, living and ended runs from the
+// keeper. A run belongs to its app's present life when it is the one that the saved state names, or a newer one (state
+// is saved a moment after it is decided); any other run is an orphan of a deleted app and is stopped.
 #include <algorithm>
 #include <unordered_set>
 #include <utility>
@@ -62,7 +62,8 @@ Result<void> Engine::load() {
   for (auto& definition : loaded.definitions) {
     const auto state = states.find(definition.name);
     const bool has_state = state != states.end() && state->second->definition.empty();
-    load_app(std::make_shared<const core::AppDefinition>(std::move(definition)), has_state ? state->second : nullptr, false);
+    load_app(std::make_shared<const core::AppDefinition>(std::move(definition)), has_state ? state->second : nullptr,
+             false);
   }
   for (const auto& app : *saved) {
     if (apps_.contains(app.name)) continue;
@@ -80,7 +81,8 @@ Result<void> Engine::load() {
   return {};
 }
 
-void Engine::load_app(std::shared_ptr<const core::AppDefinition> definition, const store::SavedApp* saved, bool on_demand) {
+void Engine::load_app(std::shared_ptr<const core::AppDefinition> definition, const store::SavedApp* saved,
+                      bool on_demand) {
   App& app = add_app(std::move(definition));
   const core::AppStatus status = app.state.status;
   if (on_demand) app.state.on_demand.emplace();
@@ -127,20 +129,29 @@ void Engine::recover(const std::vector<runtime::KnownRun>& known) {
 void Engine::recover_app(App& app, const std::vector<const runtime::KnownRun*>& runs) {
   const core::RunNumber saved_current = app.state.current_run;
   const core::RunNumber saved_last = app.state.last_run;
+  const core::RunNumber saved_outgoing = app.state.outgoing_run;
   const runtime::KnownRun* newest = nullptr;
   runtime::RunTag newest_tag;
+  std::vector<std::pair<const runtime::KnownRun*, runtime::RunTag>> older;
   for (const auto* run : runs) {
     const auto tag = *runtime::RunTag::decode(run->tag);
     // With the saved current run still listed, a later run of the same number cannot be: ids tell runs apart.
-    const bool ours = tag.run_number > saved_last || (tag.run_number == saved_current && run->id.text() == app.saved_run_id) ||
+    const bool handed_over = saved_outgoing != 0 && tag.run_number == saved_outgoing;
+    const bool ours = handed_over || tag.run_number > saved_last ||
+                      (tag.run_number == saved_current && run->id.text() == app.saved_run_id) ||
                       (tag.run_number == saved_current && app.saved_run_id.empty());
     if (!ours) {
       adopt_orphan(*run, tag);
       continue;
     }
-    if (newest != nullptr) adopt_orphan(*newest, newest_tag);  // older than the saved state told: its end is recorded
+    if (newest != nullptr) older.emplace_back(newest, newest_tag);
     newest = run;
     newest_tag = tag;
+  }
+  // A handed-over run is never the newest, even when it is all that is left.
+  if (newest != nullptr && newest_tag.run_number == saved_outgoing && saved_outgoing < saved_last) {
+    older.emplace_back(newest, newest_tag);
+    newest = nullptr;
   }
 
   core::RecoveredRun what = core::RecoveredRun::none;
@@ -183,7 +194,20 @@ void Engine::recover_app(App& app, const std::vector<const runtime::KnownRun*>& 
   const std::uint64_t generation = app.generation;
   const bool never_ran = app.state.on_demand && newest == nullptr && app.state.last_run == 0;
   if (never_ran) return delete_app(app);  // its caller was never answered
-  carry_out(app, core::recover(app.state, number, what, platform::now(), options_.policy));
+  std::vector<core::OtherRun> others;
+  for (const auto& [run, tag] : older)
+    others.push_back({tag.run_number, run->exit ? core::RecoveredRun::exited : core::RecoveredRun::running});
+  auto effects = core::recover(app.state, number, what, others, platform::now(), options_.policy);
+  for (const auto& [run, tag] : older) {
+    if (tag.run_number != app.state.outgoing_run && tag.run_number != app.state.current_run) {
+      adopt_orphan(*run, tag);  // its end is recorded
+      continue;
+    }
+    app.outgoing_id = run->id;
+    supervisor_.adopt_known(*run, tag, app.generation);
+    watch_.add(run->id, tag.app, tag.run_number);
+  }
+  carry_out(app, std::move(effects));
   if (App* still = find(name, generation)) {
     publish(*still);
     settle_limits(*still);

@@ -1,11 +1,12 @@
 #include "engine/output_watch.h"
 
-#include <sys/inotify.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
 #include <utility>
+
+#include <sys/inotify.h>
+
+#include <unistd.h>
 
 namespace appmesh::engine {
 
@@ -49,7 +50,8 @@ void OutputWatch::remove(const runtime::RunId& run) {
   wake_ready(file, true);
 }
 
-void OutputWatch::wait(const runtime::RunId& run, std::uint64_t position, std::chrono::milliseconds timeout, Wake wake) {
+void OutputWatch::wait(const runtime::RunId& run, std::uint64_t position, std::chrono::milliseconds timeout,
+                       Wake wake) {
   const auto found = files_.find(run);
   if (found == files_.end()) return wake();
   File& file = found->second;

@@ -1,10 +1,8 @@
 // Notices that a run has written: wakes those who wait for its output and keeps its file within its bound. A file that
-// nobody follows costs at most one look a second while it is written to, and nothing while it is quiet. Used only on the
-// engine thread.
+// nobody follows costs at most one look a second while it is written to, and nothing while it is quiet. Used only on
+// the engine thread.
 #pragma once
 
-#include <boost/asio/io_context.hpp>
-#include <boost/asio/posix/stream_descriptor.hpp>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -12,6 +10,9 @@
 #include <string>
 #include <unordered_map>
 #include <vector>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
 
 #include "core/lifecycle.h"
 #include "engine/timers.h"
@@ -46,7 +47,7 @@ class OutputWatch {
   struct File {
     std::string app;
     core::RunNumber number = 0;
-    int watch = -1;            // -1: not armed, a look is planned
+    int watch = -1;  // -1: not armed, a look is planned
     TimerId look_timer = 0;
     std::vector<Waiter> waiters;
   };

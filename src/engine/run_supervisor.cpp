@@ -25,9 +25,9 @@ using namespace std::chrono_literals;
 constexpr std::size_t kProcessKeyBytes = 16;  // 128 bits, section 2.6
 constexpr auto kRecheckWait = 20ms;           // only where the kernel gives no event for an emptied group
 constexpr auto kMaxReconnectWait = 5s;
-constexpr int kMaxGenerations = 1000;         // of descendants
+constexpr int kMaxGenerations = 1000;              // of descendants
 constexpr std::string_view kLimitedPrefix = "l-";  // of cgroups that are made for limits; remembered in the tag
-constexpr std::size_t kKeptOpen = 16;         // cgroups of live runs held open
+constexpr std::size_t kKeptOpen = 16;              // cgroups of live runs held open
 
 // Processes of a run on a host without cgroups: those that lead or share its session, carry its id from birth,
 // or descend from its first process or from one that was found earlier (`roots`).
@@ -64,7 +64,9 @@ std::vector<AttachTarget> processes_of_run(const runtime::RunId& id, pid_t leade
   return found;
 }
 
-bool is_limited(const LiveRun& run) { return run.tag.cgroup.starts_with(kLimitedPrefix); }
+bool is_limited(const LiveRun& run) {
+  return run.tag.cgroup.starts_with(kLimitedPrefix);
+}
 
 }  // namespace
 
@@ -194,10 +196,9 @@ Result<void> RunSupervisor::enter_cgroup(LiveRun& run, const core::AppDefinition
       run.tag.kind == runtime::RunKind::app ? limits_of(definition) : platform::CgroupLimits{};
   if (auto able = cgroups_.can_limit(limits); !able) return refused(able.error());
   if (!cgroups_.is_available()) return {};
-  auto cgroup = limits.empty()
-                    ? pool_.take()
-                    : cgroups_.create(fmt::format("{}{}", kLimitedPrefix, platform::random_hex(8)),
-                                      platform::CgroupKind::limited);
+  auto cgroup = limits.empty() ? pool_.take()
+                               : cgroups_.create(fmt::format("{}{}", kLimitedPrefix, platform::random_hex(8)),
+                                                 platform::CgroupKind::limited);
   if (!cgroup) return refused(cgroup.error());
   run.tag.cgroup = cgroup->name();
   hold(run, std::move(*cgroup));

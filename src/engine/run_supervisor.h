@@ -7,9 +7,6 @@
 //                └─ start failed
 #pragma once
 
-#include <boost/asio/io_context.hpp>
-#include <boost/asio/posix/stream_descriptor.hpp>
-#include <boost/asio/thread_pool.hpp>
 #include <chrono>
 #include <cstdint>
 #include <deque>
@@ -20,9 +17,13 @@
 #include <string>
 #include <unordered_map>
 
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/thread_pool.hpp>
+
 #include "core/lifecycle.h"
-#include "engine/os_users.h"
 #include "engine/attach.h"
+#include "engine/os_users.h"
 #include "engine/timers.h"
 #include "platform/cgroup.h"
 #include "runtime/keeper_client.h"

@@ -1,12 +1,13 @@
 #include "engine/timers.h"
 
-#include <sys/timerfd.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <ctime>
 #include <system_error>
+
+#include <sys/timerfd.h>
+
+#include <unistd.h>
 
 namespace appmesh::engine {
 
@@ -84,19 +85,18 @@ void Timers::arm(Clock& clock) {
 void Timers::wait(Clock& clock) {
   if (clock.waiting) return;
   clock.waiting = true;
-  clock.descriptor.async_wait(boost::asio::posix::stream_descriptor::wait_read,
-                              [this, &clock](const boost::system::error_code& error) {
-                                if (error) return;
-                                clock.waiting = false;
-                                std::uint64_t expirations = 0;
-                                const bool clock_was_set = ::read(clock.descriptor.native_handle(), &expirations,
-                                                                  sizeof expirations) < 0 &&
-                                                           errno == ECANCELED;
-                                clock.armed = 0;
-                                run_due(clock);
-                                arm(clock);
-                                if (clock_was_set && on_clock_set_) on_clock_set_();
-                              });
+  clock.descriptor.async_wait(
+      boost::asio::posix::stream_descriptor::wait_read, [this, &clock](const boost::system::error_code& error) {
+        if (error) return;
+        clock.waiting = false;
+        std::uint64_t expirations = 0;
+        const bool clock_was_set =
+            ::read(clock.descriptor.native_handle(), &expirations, sizeof expirations) < 0 && errno == ECANCELED;
+        clock.armed = 0;
+        run_due(clock);
+        arm(clock);
+        if (clock_was_set && on_clock_set_) on_clock_set_();
+      });
 }
 
 void Timers::run_due(Clock& clock) {

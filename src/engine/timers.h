@@ -1,14 +1,15 @@
-// All timers of the engine on two timerfds: one for wall time (re-armed by the kernel's notice when the clock is stepped),
-// one for steady time. Nothing ticks while nothing is due. Used only on the engine thread.
+// All timers of the engine on two timerfds: one for wall time (re-armed by the kernel's notice when the clock is
+// stepped), one for steady time. Nothing ticks while nothing is due. Used only on the engine thread.
 #pragma once
 
-#include <boost/asio/io_context.hpp>
-#include <boost/asio/posix/stream_descriptor.hpp>
 #include <cstdint>
 #include <functional>
 #include <map>
 #include <unordered_map>
 #include <utility>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
 
 #include "core/time.h"
 
