@@ -26,9 +26,8 @@ Result<engine::AppViewPtr> find_app(const engine::AppDirectory& apps, const secu
   auto app = apps.find(name);
   if (app == nullptr) return std::unexpected(no_such_app(name));
   if (!may_access(users, caller, *app->definition, access))
-    return fail(ErrorKind::permission_denied,
-                fmt::format("User <{}> is not allowed to <{}> app <{}>", caller.user,
-                            access == core::Access::read ? "VIEW" : "EDIT", name));
+    return fail(ErrorKind::permission_denied, fmt::format("User <{}> is not allowed to <{}> app <{}>", caller.user,
+                                                          access == core::Access::read ? "VIEW" : "EDIT", name));
   return app;
 }
 

@@ -15,7 +15,8 @@ namespace appmesh::api {
                               const core::AppDefinition& app, core::Access access);
 
 // Errors: not_found, permission_denied with the text of section 2.0.
-[[nodiscard]] Result<engine::AppViewPtr> find_app(const engine::AppDirectory& apps, const security::UserDirectory& users,
+[[nodiscard]] Result<engine::AppViewPtr> find_app(const engine::AppDirectory& apps,
+                                                  const security::UserDirectory& users,
                                                   const security::Principal& caller, const std::string& name,
                                                   core::Access access);
 [[nodiscard]] Error no_such_app(std::string_view name);

@@ -28,8 +28,8 @@ class Fields {
 
 }  // namespace
 
-boost::json::object app_json(const engine::AppView& app, const ProcessSample* sample, const runtime::OutputFiles& outputs,
-                             const TimeText& time_text) {
+boost::json::object app_json(const engine::AppView& app, const ProcessSample* sample,
+                             const runtime::OutputFiles& outputs, const TimeText& time_text) {
   const core::AppDefinition& definition = *app.definition;
   boost::json::object json = core::write_definition(definition, core::SecretFields::omit);
   json["status"] = static_cast<int>(app.status);

@@ -1,9 +1,8 @@
 #include "api/app_routes.h"
 
+#include <boost/json/array.hpp>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-
-#include <boost/json/array.hpp>
 
 #include "api/app_access.h"
 #include "api/app_json.h"
@@ -20,7 +19,9 @@ using boost::asio::awaitable;
 constexpr std::int64_t kDefaultHistory = 100;
 constexpr std::int64_t kMaxHistory = 1000;
 
-TimeText time_text(const AppRoutes& wiring) { return TimeText(wiring.configuration.settings()->base.posix_timezone); }
+TimeText time_text(const AppRoutes& wiring) {
+  return TimeText(wiring.configuration.settings()->base.posix_timezone);
+}
 
 boost::json::object show(const AppRoutes& wiring, const engine::AppView& app, const TimeText& text) {
   const auto sample = app.pid != 0 ? wiring.sampler.sample(app.pid) : nullptr;
@@ -77,11 +78,11 @@ awaitable<Response> register_app(const AppRoutes& wiring, Context& context) {
   }
   definition.owner = context.principal->user;
 
-  const auto registered = co_await on_engine<engine::AppViewPtr>([&](auto done) {
-    wiring.engine.register_app(std::move(definition), expected, std::move(done));
-  });
+  const auto registered = co_await on_engine<engine::AppViewPtr>(
+      [&](auto done) { wiring.engine.register_app(std::move(definition), expected, std::move(done)); });
   if (!registered) co_return error_response(registered.error());
-  if (*registered == nullptr) co_return error_response({ErrorKind::conflict, "the application was removed meanwhile", {}});
+  if (*registered == nullptr)
+    co_return error_response({ErrorKind::conflict, "the application was removed meanwhile", {}});
   Response response = json_response(show(wiring, **registered, time_text(wiring)));
   if (!parsed->unknown_fields.empty())
     response.add_header("X-Unknown-Fields", fmt::format("{}", fmt::join(parsed->unknown_fields, ", ")));

@@ -1,5 +1,5 @@
-// Routes of applications: sections 2.2 to 2.5 of the wire contract. What they are given must outlive the route table; the
-// handlers run on any I/O thread.
+// Routes of applications: sections 2.2 to 2.5 of the wire contract. What they are given must outlive the route table;
+// the handlers run on any I/O thread.
 #pragma once
 
 #include <boost/asio/any_io_executor.hpp>
@@ -22,7 +22,7 @@ struct AppRoutes {
   boost::asio::any_io_executor worker;  // for what blocks: the run history
 };
 
-void add_app_routes(RouteTable& table, AppRoutes wiring);     // view, register, enable, disable, restart, remove, history
+void add_app_routes(RouteTable& table, AppRoutes wiring);  // view, register, enable, disable, restart, remove, history
 void add_output_routes(RouteTable& table, AppRoutes wiring);  // output
 void add_run_routes(RouteTable& table, AppRoutes wiring);     // run, syncrun
 

@@ -55,16 +55,25 @@ std::string escape_html(std::string_view text) {
   std::string html = "<pre>";
   for (const char c : text) {
     switch (c) {
-      case '&': html += "&amp;"; break;
-      case '<': html += "&lt;"; break;
-      case '>': html += "&gt;"; break;
-      default: html += c;
+      case '&':
+        html += "&amp;";
+        break;
+      case '<':
+        html += "&lt;";
+        break;
+      case '>':
+        html += "&gt;";
+        break;
+      default:
+        html += c;
     }
   }
   return html + "</pre>";
 }
 
-Response gone() { return Response{.status = http_status(ErrorKind::expectation_failed)}; }
+Response gone() {
+  return Response{.status = http_status(ErrorKind::expectation_failed)};
+}
 
 Response answer(const OutputQuery& query, const engine::AppView& app, runtime::OutputChunk chunk) {
   Response response;
@@ -92,7 +101,8 @@ awaitable<Response> read_output(const AppRoutes& wiring, Context& context) {
 
   if (query->index > 0) {
     if (query->index > (*app)->kept_runs.size()) co_return gone();
-    auto chunk = wiring.engine.outputs().read(name, (*app)->kept_runs[query->index - 1], query->position, query->max_bytes);
+    auto chunk =
+        wiring.engine.outputs().read(name, (*app)->kept_runs[query->index - 1], query->position, query->max_bytes);
     co_return chunk ? answer(*query, **app, std::move(*chunk)) : gone();
   }
   if (!query->run_id.empty() && query->run_id != (*app)->run_id) co_return gone();
@@ -124,24 +134,25 @@ awaitable<Response> read_output(const AppRoutes& wiring, Context& context) {
 }  // namespace
 
 void add_output_routes(RouteTable& table, AppRoutes wiring) {
-  table.add({.method = Method::get,
-             .pattern = "/appmesh/app/{name}/output",
-             .requirement = Requirement::permission("app-output-view"),
-             .handler = [wiring](Context& context) { return read_output(wiring, context); },
-             .summary = "Output of the current run, or of an older one",
-             .tag = "applications",
-             .parameters = {{Parameter::In::query, "stdout_position", "byte offset to read from, default 0"},
-                            {Parameter::In::query, "stdout_index", "0 is the current run, 1 the one before it"},
-                            {Parameter::In::query, "stdout_maxsize", "1024 to 3145728 bytes, default 3145728"},
-                            {Parameter::In::query, "process_uuid", "the run that is meant"},
-                            {Parameter::In::query, "timeout", "seconds to wait for output past the position"},
-                            {Parameter::In::query, "html", "any value: as HTML"},
-                            {Parameter::In::query, "json", "any value: as an array of {index, stdout}"}},
-             .answers = {{200, "The bytes; X-Output-Position is the next offset, X-Exit-Code is there when the run is over",
-                          std::string(kTextType)},
-                         {403, "The caller may not view this application"},
-                         {404, "No such application"},
-                         {417, "Another run, or a position or index that does not exist", ""}}});
+  table.add(
+      {.method = Method::get,
+       .pattern = "/appmesh/app/{name}/output",
+       .requirement = Requirement::permission("app-output-view"),
+       .handler = [wiring](Context& context) { return read_output(wiring, context); },
+       .summary = "Output of the current run, or of an older one",
+       .tag = "applications",
+       .parameters = {{Parameter::In::query, "stdout_position", "byte offset to read from, default 0"},
+                      {Parameter::In::query, "stdout_index", "0 is the current run, 1 the one before it"},
+                      {Parameter::In::query, "stdout_maxsize", "1024 to 3145728 bytes, default 3145728"},
+                      {Parameter::In::query, "process_uuid", "the run that is meant"},
+                      {Parameter::In::query, "timeout", "seconds to wait for output past the position"},
+                      {Parameter::In::query, "html", "any value: as HTML"},
+                      {Parameter::In::query, "json", "any value: as an array of {index, stdout}"}},
+       .answers = {{200, "The bytes; X-Output-Position is the next offset, X-Exit-Code is there when the run is over",
+                    std::string(kTextType)},
+                   {403, "The caller may not view this application"},
+                   {404, "No such application"},
+                   {417, "Another run, or a position or index that does not exist", ""}}});
 }
 
 }  // namespace appmesh::api

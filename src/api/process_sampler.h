@@ -1,5 +1,5 @@
-// What a running process uses now: memory, CPU share, descriptors, its tree. Reading /proc costs tens of microseconds, so
-// a sample serves everybody for a second; the CPU share is that between two samples. Thread-safe.
+// What a running process uses now: memory, CPU share, descriptors, its tree. Reading /proc costs tens of microseconds,
+// so a sample serves everybody for a second; the CPU share is that between two samples. Thread-safe.
 #pragma once
 
 #include <chrono>

@@ -29,12 +29,14 @@ Result<void> read_times(const Request& request, engine::OnDemandRequest& run) {
   return {};
 }
 
-// The name of a registered app asks for a copy of it: only metadata may differ, and single variables of env and sec_env.
+// The name of a registered app asks for a copy of it: only metadata may differ, and single variables of env and
+// sec_env.
 Result<void> merge_copy(const engine::AppView& source, engine::OnDemandRequest& run) {
   core::AppDefinition& given = run.definition;
   if (!given.command.empty())
-    return fail(ErrorKind::invalid_argument,
-                fmt::format("field 'command': <{}> is a registered application, its command cannot be replaced", given.name));
+    return fail(
+        ErrorKind::invalid_argument,
+        fmt::format("field 'command': <{}> is a registered application, its command cannot be replaced", given.name));
   core::AppDefinition copy = *source.definition;
   if (!given.metadata.is_null()) copy.metadata = std::move(given.metadata);
   for (auto& [variable, value] : given.env) copy.env[variable] = std::move(value);
@@ -76,8 +78,8 @@ Result<engine::OnDemandRequest> read_run(const AppRoutes& wiring, const Context&
 awaitable<Response> run_async(const AppRoutes& wiring, Context& context) {
   auto run = read_run(wiring, context);
   if (!run) co_return error_response(run.error());
-  const auto ticket = co_await on_engine<engine::RunTicket>(
-      [&](auto done) { wiring.engine.run(std::move(*run), std::move(done)); });
+  const auto ticket =
+      co_await on_engine<engine::RunTicket>([&](auto done) { wiring.engine.run(std::move(*run), std::move(done)); });
   if (!ticket) co_return error_response(ticket.error());
   co_return json_response(boost::json::object{{"name", ticket->app}, {"process_uuid", ticket->run_id}});
 }
@@ -103,7 +105,8 @@ awaitable<Response> run_sync(const AppRoutes& wiring, Context& context) {
 void add_run_routes(RouteTable& table, AppRoutes wiring) {
   const std::vector<Parameter> times{
       {Parameter::In::query, "timeout", "seconds or duration after which the run is stopped, default 172800, 0: never"},
-      {Parameter::In::query, "lifecycle", "seconds or duration after which its application is removed, default 216000"}};
+      {Parameter::In::query, "lifecycle",
+       "seconds or duration after which its application is removed, default 216000"}};
   const Answer refused{400, "A field is wrong, or the start failed; the message says which"};
   table.add({.method = Method::post,
              .pattern = "/appmesh/app/run",

@@ -1,5 +1,5 @@
-// The authenticator of local identities: tokens of the security room for the audience of the REST interface. Owned by the
-// daemon; any thread, never blocks.
+// The authenticator of local identities: tokens of the security room for the audience of the REST interface. Owned by
+// the daemon; any thread, never blocks.
 #pragma once
 
 #include "api/authenticator.h"

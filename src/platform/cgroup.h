@@ -128,8 +128,9 @@ class CgroupTree {
 };
 
 // Empty plain cgroups of ended runs for the next ones: making one costs some 50 µs and removing it as much again.
-// Bounded, holds a descriptor for each that is free; used on one thread. Names are the pool's own, so remember Cgroup::name() with the run;
-// and an event about a cgroup may belong to the run that had it before: look at is_populated().
+// Bounded, holds a descriptor for each that is free; used on one thread. Names are the pool's own, so remember
+// Cgroup::name() with the run; and an event about a cgroup may belong to the run that had it before: look at
+// is_populated().
 class CgroupPool {
  public:
   explicit CgroupPool(const CgroupTree& tree, std::size_t capacity = 16) : tree_(tree), capacity_(capacity) {}

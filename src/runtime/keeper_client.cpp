@@ -1,17 +1,17 @@
 #include "runtime/keeper_client.h"
 
-#include <sys/socket.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include <array>
 #include <cerrno>
 #include <cstring>
 #include <span>
 #include <utility>
 
+#include <sys/socket.h>
+#include <sys/wait.h>
+
 #include <boost/asio/post.hpp>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include "runtime/keeper_connect.h"
 
@@ -21,7 +21,9 @@ namespace {
 
 constexpr std::size_t kMaxOutgoing = 70'000;  // requests waiting for the keeper to read; more than runs it can hold
 
-core::WallTime wall_time(std::int64_t microseconds) { return core::WallTime(std::chrono::microseconds(microseconds)); }
+core::WallTime wall_time(std::int64_t microseconds) {
+  return core::WallTime(std::chrono::microseconds(microseconds));
+}
 
 RunExit to_exit(const keeper::Exit& exit, std::uint32_t flags) {
   RunExit result;
@@ -57,7 +59,9 @@ class MessageWriter {
   std::vector<std::byte> buffer_;
 };
 
-keeper::Header header(keeper::MessageType type, std::uint64_t request_id) { return {type, 0, 0, request_id}; }
+keeper::Header header(keeper::MessageType type, std::uint64_t request_id) {
+  return {type, 0, 0, request_id};
+}
 
 template <typename T>
 bool read_as(const std::byte* data, std::size_t size, T& out) {
@@ -168,10 +172,11 @@ void KeeperClient::spawn(const SpawnRequest& request, SpawnAnswer done) {
   spawn.arguments_bytes = packed_bytes(request.arguments);
   spawn.environment_count = static_cast<std::uint32_t>(request.environment.size());
   spawn.environment_bytes = packed_bytes(request.environment);
-  const std::size_t total = sizeof spawn + spawn.group_count * sizeof(std::uint32_t) + spawn.tag_bytes + spawn.cwd_bytes +
-                            spawn.arguments_bytes + spawn.environment_bytes;
+  const std::size_t total = sizeof spawn + spawn.group_count * sizeof(std::uint32_t) + spawn.tag_bytes +
+                            spawn.cwd_bytes + spawn.arguments_bytes + spawn.environment_bytes;
   if (total > keeper::kMaxMessageBytes)
-    return refuse(E2BIG, fmt::format("command and env together are {} bytes, more than {}", total, keeper::kMaxMessageBytes));
+    return refuse(E2BIG,
+                  fmt::format("command and env together are {} bytes, more than {}", total, keeper::kMaxMessageBytes));
 
   const std::uint64_t id = remember(std::move(done));
   spawn.header = header(keeper::MessageType::spawn, id);
@@ -198,7 +203,8 @@ void KeeperClient::signal(const RunId& id, keeper::SignalScope scope, int signal
   send(std::move(writer).finish(), {});
 }
 
-void KeeperClient::adopt(const RunId& id, std::string_view tag, std::int32_t pid, std::uint64_t start_ticks, Answer done) {
+void KeeperClient::adopt(const RunId& id, std::string_view tag, std::int32_t pid, std::uint64_t start_ticks,
+                         Answer done) {
   if (!connected()) return done(fail(ErrorKind::unavailable, "the keeper is not reachable"));
   keeper::Adopt message{};
   message.header = header(keeper::MessageType::adopt, remember(std::move(done)));
@@ -329,8 +335,8 @@ void KeeperClient::handle(const std::byte* data, std::size_t size) {
       keeper::SpawnFailed message{};
       if (!read_as(data, size, message)) return;
       if (auto done = take_pending<SpawnAnswer>(head.request_id))
-        (*done)(std::unexpected(SpawnFailure{message.step, message.error,
-                                             fmt::format("{}: {}", to_string(message.step), ::strerror(message.error))}));
+        (*done)(std::unexpected(SpawnFailure{
+            message.step, message.error, fmt::format("{}: {}", to_string(message.step), ::strerror(message.error))}));
       return;
     }
     case keeper::MessageType::run: {

@@ -1,11 +1,9 @@
 // The daemon's end of the keeper's protocol (keeper/protocol.h): one connection, answers matched by request id, exits
-// handed on as they come. Owned by the engine and used only on its thread; nothing here blocks but connect(), which runs
-// on a thread of its own and comes back by itself. When the connection is lost every waiting request is answered with
-// an error and on_lost runs once; the owner decides when to connect again.
+// handed on as they come. Owned by the engine and used only on its thread; nothing here blocks but connect(), which
+// runs on a thread of its own and comes back by itself. When the connection is lost every waiting request is answered
+// with an error and on_lost runs once; the owner decides when to connect again.
 #pragma once
 
-#include <boost/asio/io_context.hpp>
-#include <boost/asio/posix/stream_descriptor.hpp>
 #include <cstdint>
 #include <deque>
 #include <filesystem>
@@ -18,6 +16,9 @@
 #include <variant>
 #include <vector>
 
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+
 #include "core/error.h"
 #include "core/time.h"
 #include "keeper/protocol.h"
@@ -28,13 +29,13 @@ namespace appmesh::runtime {
 
 struct SpawnRequest {
   RunId id;
-  std::string tag;                      // <= keeper::kMaxTagBytes, opaque to the keeper
-  std::vector<std::string> arguments;   // [0] is the program
-  std::vector<std::string> environment; // NAME=value
+  std::string tag;                       // <= keeper::kMaxTagBytes, opaque to the keeper
+  std::vector<std::string> arguments;    // [0] is the program
+  std::vector<std::string> environment;  // NAME=value
   std::string working_directory;
-  int stdin_fd = -1;   // borrowed until spawn() returns; -1: /dev/null
-  int output_fd = -1;  // stdout and stderr; -1: /dev/null
-  int cgroup_fd = -1;  // directory of a v2 cgroup; -1: none
+  int stdin_fd = -1;                  // borrowed until spawn() returns; -1: /dev/null
+  int output_fd = -1;                 // stdout and stderr; -1: /dev/null
+  int cgroup_fd = -1;                 // directory of a v2 cgroup; -1: none
   std::vector<int> cgroup_tasks_fds;  // `cgroup.procs` of v1 controllers, opened for writing
   struct User {
     std::uint32_t uid = 0;

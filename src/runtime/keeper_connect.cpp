@@ -1,19 +1,19 @@
 #include "runtime/keeper_connect.h"
 
-#include <fcntl.h>
-#include <spawn.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include <cerrno>
 #include <csignal>
 #include <cstring>
 #include <string>
 
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <spawn.h>
+#include <unistd.h>
 
 extern "C" char** environ;
 
@@ -68,8 +68,8 @@ Result<void> start_program(const std::filesystem::path& home, const std::filesys
     if (errno != EINTR) return fail_errno(ErrorKind::internal, "wait for " + program_text, errno);
   }
   if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
-    return fail(ErrorKind::internal, fmt::format("{} did not start (wait status {}), see {}/run/{}", program_text, status,
-                                                 home_text, keeper::kLogName));
+    return fail(ErrorKind::internal, fmt::format("{} did not start (wait status {}), see {}/run/{}", program_text,
+                                                 status, home_text, keeper::kLogName));
   return {};
 }
 
@@ -86,8 +86,8 @@ Result<keeper::HelloReply> shake_hands(int socket) {
   if (got != static_cast<ssize_t>(sizeof reply) || reply.header.type != keeper::MessageType::hello_reply)
     return fail_errno(ErrorKind::internal, "greeting of the keeper", got < 0 ? errno : EPROTO);
   if (reply.version != keeper::kProtocolVersion)
-    return fail(ErrorKind::internal, fmt::format("the keeper speaks protocol {}, this daemon {}", reply.version,
-                                                 keeper::kProtocolVersion));
+    return fail(ErrorKind::internal,
+                fmt::format("the keeper speaks protocol {}, this daemon {}", reply.version, keeper::kProtocolVersion));
   return reply;
 }
 
@@ -108,8 +108,7 @@ Result<KeeperConnection> connect_keeper(const std::filesystem::path& home, const
   auto hello = shake_hands(socket->get());
   if (!hello) return std::unexpected(hello.error());
   const int flags = ::fcntl(socket->get(), F_GETFL);
-  if (::fcntl(socket->get(), F_SETFL, flags | O_NONBLOCK) != 0)
-    return fail_errno(ErrorKind::internal, "fcntl", errno);
+  if (::fcntl(socket->get(), F_SETFL, flags | O_NONBLOCK) != 0) return fail_errno(ErrorKind::internal, "fcntl", errno);
   return KeeperConnection{std::move(*socket), *hello};
 }
 

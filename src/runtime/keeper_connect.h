@@ -1,5 +1,5 @@
-// Reaching the keeper: connect to its socket, starting the program when nobody listens, and shake hands. Blocking (bounded
-// by ten seconds a step): call it on a thread that may wait.
+// Reaching the keeper: connect to its socket, starting the program when nobody listens, and shake hands. Blocking
+// (bounded by ten seconds a step): call it on a thread that may wait.
 #pragma once
 
 #include <filesystem>

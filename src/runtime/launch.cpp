@@ -1,15 +1,15 @@
 #include "runtime/launch.h"
 
-#include <sys/mman.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <map>
 
+#include <sys/mman.h>
+
 #include <boost/json/serialize.hpp>
 #include <fmt/chrono.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include "platform/clock.h"
 #include "platform/file.h"
@@ -80,8 +80,7 @@ Result<std::vector<std::string>> build_arguments(const core::AppDefinition& defi
 // A string goes to stdin as it is, any other JSON as its text. The memory file lives as long as the child keeps it.
 Result<platform::UniqueFd> open_metadata(const boost::json::value& metadata) {
   if (metadata.is_null()) return platform::UniqueFd{};
-  const std::string text =
-      metadata.is_string() ? std::string(metadata.get_string()) : boost::json::serialize(metadata);
+  const std::string text = metadata.is_string() ? std::string(metadata.get_string()) : boost::json::serialize(metadata);
   platform::UniqueFd file(::memfd_create("metadata", MFD_CLOEXEC));
   if (!file) return fail_errno(ErrorKind::internal, "stdin", errno);
   if (auto written = platform::write_all(file.get(), text); !written) return std::unexpected(written.error());

@@ -1,5 +1,5 @@
-// From a definition to what the keeper is asked to do: argv, environment, directory, stdin, output, user. Section 4.9 of
-// the wire contract. Stateless but for its options; used on the engine thread (it opens files, never waits).
+// From a definition to what the keeper is asked to do: argv, environment, directory, stdin, output, user. Section 4.9
+// of the wire contract. Stateless but for its options; used on the engine thread (it opens files, never waits).
 #pragma once
 
 #include <string>
@@ -16,9 +16,9 @@
 namespace appmesh::runtime {
 
 struct LaunchOptions {
-  std::string default_directory;                  // of apps that name none: HOME/work/tmp
-  std::vector<std::string> inherited_environment; // NAME=value of the daemon that children get, already filtered
-  platform::User own_user;                        // of apps that switch to no other; see own_user()
+  std::string default_directory;                   // of apps that name none: HOME/work/tmp
+  std::vector<std::string> inherited_environment;  // NAME=value of the daemon that children get, already filtered
+  platform::User own_user;                         // of apps that switch to no other; see own_user()
 };
 
 struct Launch {
@@ -28,8 +28,8 @@ struct Launch {
 };
 
 // `tag.cgroup` is already chosen. `user` is who the run switches to, null: the daemon's own. A switched run keeps no
-// capability and can gain no privilege by exec, but for a login session, in which sudo and its like work as in any other
-// login of that user. Errors name the step: command, stdin, output file.
+// capability and can gain no privilege by exec, but for a login session, in which sudo and its like work as in any
+// other login of that user. Errors name the step: command, stdin, output file.
 [[nodiscard]] Result<Launch> prepare_launch(const core::AppDefinition& definition, const RunId& id, const RunTag& tag,
                                             const OutputFiles& outputs, const LaunchOptions& options,
                                             const platform::User* user = nullptr);

@@ -1,14 +1,14 @@
 #include "runtime/output_files.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
 
+#include <sys/stat.h>
+
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include "platform/file.h"
 
@@ -49,12 +49,12 @@ Result<OutputChunk> OutputFiles::read(std::string_view app, core::RunNumber run,
                                       std::uint64_t max_bytes) const {
   const auto file = path(app, run);
   const platform::UniqueFd fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
-  if (!fd)
-    return fail_errno(errno == ENOENT ? ErrorKind::not_found : ErrorKind::internal, "output file", errno);
+  if (!fd) return fail_errno(errno == ENOENT ? ErrorKind::not_found : ErrorKind::internal, "output file", errno);
   const auto size = file_size(fd.get());
   if (!size) return std::unexpected(size.error());
   if (position > *size)
-    return fail(ErrorKind::expectation_failed, fmt::format("position {} lies beyond the output's {} bytes", position, *size));
+    return fail(ErrorKind::expectation_failed,
+                fmt::format("position {} lies beyond the output's {} bytes", position, *size));
 
   OutputChunk chunk;
   chunk.size = *size;
@@ -93,7 +93,9 @@ bool OutputFiles::bound(std::string_view app, core::RunNumber run, std::uint64_t
   return ::fallocate(fd.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, static_cast<off_t>(cut)) == 0;
 }
 
-void OutputFiles::remove(std::string_view app, core::RunNumber run) const { ::unlink(path(app, run).c_str()); }
+void OutputFiles::remove(std::string_view app, core::RunNumber run) const {
+  ::unlink(path(app, run).c_str());
+}
 
 std::vector<OutputFiles::Entry> OutputFiles::list() const {
   std::vector<Entry> entries;
@@ -110,7 +112,8 @@ std::vector<OutputFiles::Entry> OutputFiles::list() const {
     Entry entry{std::string(rest.substr(0, dot)), 0};
     const std::string_view number = rest.substr(dot + 1);
     const auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), entry.run);
-    if (error == std::errc{} && end == number.data() + number.size() && entry.run > 0) entries.push_back(std::move(entry));
+    if (error == std::errc{} && end == number.data() + number.size() && entry.run > 0)
+      entries.push_back(std::move(entry));
   }
   return entries;
 }

@@ -31,7 +31,8 @@ class OutputFiles {
   // For the child: write-only, appending, made when missing, 0600.
   [[nodiscard]] Result<platform::UniqueFd> open_for_run(std::string_view app, core::RunNumber run) const;
 
-  // Up to max_bytes from position. Errors: expectation_failed when position lies beyond the end, not_found without a file.
+  // Up to max_bytes from position. Errors: expectation_failed when position lies beyond the end, not_found without a
+  // file.
   [[nodiscard]] Result<OutputChunk> read(std::string_view app, core::RunNumber run, std::uint64_t position,
                                          std::uint64_t max_bytes) const;
   [[nodiscard]] std::uint64_t size(std::string_view app, core::RunNumber run) const;  // 0 without a file

@@ -1,9 +1,9 @@
 #include "runtime/output_files.h"
 
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include "platform/file.h"
 

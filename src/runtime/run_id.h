@@ -1,4 +1,5 @@
-// The 128-bit random name of one run: the keeper's key and the process_uuid of the wire (32 hex digits). A value, any thread.
+// The 128-bit random name of one run: the keeper's key and the process_uuid of the wire (32 hex digits). A value, any
+// thread.
 #pragma once
 
 #include <compare>

@@ -1,5 +1,5 @@
-// What the daemon writes beside each run in the keeper's table, so that a new daemon knows whose run it is without having
-// seen it start. One line of `key=value` pairs, <= 384 bytes for the longest app name. A value, any thread.
+// What the daemon writes beside each run in the keeper's table, so that a new daemon knows whose run it is without
+// having seen it start. One line of `key=value` pairs, <= 384 bytes for the longest app name. A value, any thread.
 #pragma once
 
 #include <cstdint>

@@ -1,6 +1,7 @@
-// App definitions on disk: one YAML file per app, HOME/work/apps/<name>.yaml, written to a temporary name, fsynced, renamed,
-// directory fsynced. People may edit the files while the daemon is down or before a reload. Owned by the daemon; save() and
-// remove() may be called from any thread: one writer thread does the disk work in batches (one directory sync per batch).
+// App definitions on disk: one YAML file per app, HOME/work/apps/<name>.yaml, written to a temporary name, fsynced,
+// renamed, directory fsynced. People may edit the files while the daemon is down or before a reload. Owned by the
+// daemon; save() and remove() may be called from any thread: one writer thread does the disk work in batches (one
+// directory sync per batch).
 #pragma once
 
 #include <cstddef>

@@ -13,12 +13,12 @@ namespace appmesh::store {
 
 class SecretBox {
  public:
-  // Reads the 32-byte key file, or makes it (0600, exclusive) when it does not exist. Errors: unreadable, wrong size, or
-  // readable by others.
+  // Reads the 32-byte key file, or makes it (0600, exclusive) when it does not exist. Errors: unreadable, wrong size,
+  // or readable by others.
   static Result<SecretBox> open(const std::filesystem::path& key_file);
 
-  // Base64 text of nonce, ciphertext and tag. `context` is authenticated but not stored (say the owner's name), so a sealed
-  // value cannot be moved to another place.
+  // Base64 text of nonce, ciphertext and tag. `context` is authenticated but not stored (say the owner's name), so a
+  // sealed value cannot be moved to another place.
   [[nodiscard]] std::string seal(std::string_view plain, std::string_view context) const;
   [[nodiscard]] Result<std::string> unseal(std::string_view sealed, std::string_view context) const;
 

@@ -1,14 +1,15 @@
-// What the daemon remembers besides definitions: lifecycle state of each app, on-demand apps, run history, revoked tokens.
-// SQLite in WAL mode, one writer thread with group commit; owned by the daemon. Writes may be asked for from any thread and
-// happen in the order asked; a `Done` runs on the writer thread after the commit that holds its write. Reads use a
-// connection of their own, block, and may be called from any thread but the engine's once it runs.
+// What the daemon remembers besides definitions: lifecycle state of each app, on-demand apps, run history, revoked
+// tokens. SQLite in WAL mode, one writer thread with group commit; owned by the daemon. Writes may be asked for from
+// any thread and happen in the order asked; a `Done` runs on the writer thread after the commit that holds its write.
+// Reads use a connection of their own, block, and may be called from any thread but the engine's once it runs.
 //
 // A commit survives a killed daemon at once; writes marked durable (revocations, audit) are also fsynced before `Done`.
 //
-// Most writes have no hurry: they wait up to Options::commit_delay for company, so that a busy daemon pays for one commit
-// where it would pay for many. An urgent write takes all that wait along and is committed at once: a revocation, a
-// save_app() or delete_app() that somebody waits for (it has a Done), flush(), the close of the store. Never urgent:
-// record_run(), and the writes without a Done. Of several writes of one app in one commit only the outcome is carried out.
+// Most writes have no hurry: they wait up to Options::commit_delay for company, so that a busy daemon pays for one
+// commit where it would pay for many. An urgent write takes all that wait along and is committed at once: a revocation,
+// a save_app() or delete_app() that somebody waits for (it has a Done), flush(), the close of the store. Never urgent:
+// record_run(), and the writes without a Done. Of several writes of one app in one commit only the outcome is carried
+// out.
 #pragma once
 
 #include <cstdint>
@@ -54,18 +55,20 @@ class StateStore {
   using Done = std::move_only_function<void(Result<void>)>;
 
   struct Options {
-    std::uint64_t history_per_app = 1000;             // older runs are forgotten
-    std::chrono::hours history_age{24 * 90};          // likewise
-    std::uint64_t history_total = 500'000;            // runs of all apps together (each on-demand run is an app of its own)
-    std::chrono::seconds retry_for{30};               // a full disk or an I/O error: how long a batch is tried again
-    std::chrono::milliseconds commit_delay{5};        // how long a write without hurry waits for others; 0: not at all
-    std::size_t queue_limit = 100'000;                // writes waiting; beyond it the asker waits (never the engine: it is warned at half)
+    std::uint64_t history_per_app = 1000;       // older runs are forgotten
+    std::chrono::hours history_age{24 * 90};    // likewise
+    std::uint64_t history_total = 500'000;      // runs of all apps together (each on-demand run is an app of its own)
+    std::chrono::seconds retry_for{30};         // a full disk or an I/O error: how long a batch is tried again
+    std::chrono::milliseconds commit_delay{5};  // how long a write without hurry waits for others; 0: not at all
+    std::size_t queue_limit =
+        100'000;  // writes waiting; beyond it the asker waits (never the engine: it is warned at half)
   };
 
   static Result<std::unique_ptr<StateStore>> open(const std::filesystem::path& file, Options options);
   virtual ~StateStore() = default;
 
-  virtual void save_app(SavedApp app, Done done = nullptr) = 0;  // insert or replace; empty definition keeps the stored one
+  virtual void save_app(SavedApp app,
+                        Done done = nullptr) = 0;  // insert or replace; empty definition keeps the stored one
   virtual void delete_app(std::string name, Done done = nullptr) = 0;  // its history stays until it ages out
   // Insert or merge by run_id: a row that already has its end keeps it, so a report delivered twice is recorded once.
   // Not urgent even with a Done.
@@ -76,7 +79,8 @@ class StateStore {
   [[nodiscard]] virtual std::size_t queued() const { return 0; }
 
   [[nodiscard]] virtual Result<std::vector<SavedApp>> load_apps() = 0;
-  [[nodiscard]] virtual Result<std::vector<RevokedToken>> load_revoked(core::WallTime now) = 0;  // drops the expired ones
+  [[nodiscard]] virtual Result<std::vector<RevokedToken>> load_revoked(
+      core::WallTime now) = 0;  // drops the expired ones
   // Newest first; at most `limit` (1..1000), only runs that started before `before` when given.
   [[nodiscard]] virtual Result<std::vector<RunRecord>> runs(const std::string& app, std::size_t limit,
                                                             std::optional<core::WallTime> before) = 0;
