@@ -245,7 +245,8 @@ void World::write_disk() {
   if (durable_ < saves_.size()) durable_ += 1 + chance(saves_.size() - durable_);
   for (auto& [number, run] : runs_) {
     if (run.forgotten || !run.exited || !run.recorded_at || (strict_disk_ && *run.recorded_at > durable_)) continue;
-    require(exits_published_.contains(number),
+    // The history has the end of an orphan; the app is told of its current and its outgoing run only.
+    require(exits_published_.contains(number) || orphans_.contains(number),
             fmt::format("the exit of run {} was told before it is forgotten", number));
     run.forgotten = true;
   }
