@@ -111,9 +111,9 @@ def test_killing_the_daemon_at_any_instant_loses_and_doubles_nothing(new_daemon,
         by_pid = {str(run["pid"]): run for run in runs}
         if len({run["process_uuid"] for run in runs}) != len(runs):
             problems.append(f"{name}: a run is twice in the history")
-        for pid, run_id in started:
+        for number, (pid, run_id) in enumerate(started, 1):
             if pid not in by_pid:
-                problems.append(f"{name}: pid {pid} ran but is not in the history")
+                problems.append(f"{name}: pid {pid} (run {run_id}, start {number} of {len(started)}) is not in the history")
         if len({run_id for _, run_id in started}) != len(started):
             problems.append(f"{name}: a run was started twice: {started}")
         for pid, code in (line.split() for line in lines(tmp_path / "exits" / name)):
