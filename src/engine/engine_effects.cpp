@@ -173,6 +173,7 @@ void Engine::save_state(const App& app) {
   if (app.run_number != 0) {
     saved["run_id"] = app.run_id.text();
     saved["run_pid"] = app.pid;
+    if (app.outgoing_id) saved["outgoing_run_id"] = app.outgoing_id->text();
   }
   states_.save_app({app.name(), boost::json::serialize(saved), {}});
 }

@@ -20,6 +20,7 @@ namespace {
 
 struct SavedRun {
   std::string run_id;
+  std::string outgoing_id;
   std::int32_t pid = 0;
 };
 
@@ -33,6 +34,8 @@ Result<boost::json::object> parse_object(const std::string& text) {
 SavedRun saved_run(const boost::json::object& saved) {
   SavedRun run;
   if (const auto* id = saved.if_contains("run_id"); id != nullptr && id->is_string()) run.run_id = id->get_string();
+  if (const auto* id = saved.if_contains("outgoing_run_id"); id != nullptr && id->is_string())
+    run.outgoing_id = id->get_string();
   if (const auto* pid = saved.if_contains("run_pid"); pid != nullptr && pid->is_int64())
     run.pid = static_cast<std::int32_t>(pid->get_int64());
   return run;
@@ -97,6 +100,7 @@ void Engine::load_app(std::shared_ptr<const core::AppDefinition> definition, con
   app.state.status = status;  // the definition on disk decides: people may edit it
   const SavedRun run = saved_run(*json);
   app.saved_run_id = run.run_id;
+  app.saved_outgoing_id = run.outgoing_id;
   if (const auto id = runtime::RunId::parse(run.run_id)) {
     app.run_id = *id;
     app.run_number = app.state.last_run;
@@ -135,11 +139,11 @@ void Engine::recover_app(App& app, const std::vector<const runtime::KnownRun*>& 
   std::vector<std::pair<const runtime::KnownRun*, runtime::RunTag>> older;
   for (const auto* run : runs) {
     const auto tag = *runtime::RunTag::decode(run->tag);
-    // With the saved current run still listed, a later run of the same number cannot be: ids tell runs apart.
-    const bool handed_over = saved_outgoing != 0 && tag.run_number == saved_outgoing;
-    const bool ours = handed_over || tag.run_number > saved_last ||
-                      (tag.run_number == saved_current && run->id.text() == app.saved_run_id) ||
-                      (tag.run_number == saved_current && app.saved_run_id.empty());
+    // An app of the same name that was deleted may have had a run of the same number: ids tell them apart.
+    const std::string id = run->id.text();
+    const bool named = id == app.saved_run_id || id == app.saved_outgoing_id || app.saved_run_id.empty();
+    const bool live = tag.run_number == saved_current || tag.run_number == saved_outgoing;
+    const bool ours = tag.run_number > saved_last || (live && named);
     if (!ours) {
       adopt_orphan(*run, tag);
       continue;
