@@ -1,5 +1,8 @@
 #include "api/app_routes.h"
 
+#include <charconv>
+#include <cmath>
+
 #include <boost/json/array.hpp>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -18,6 +21,7 @@ using boost::asio::awaitable;
 
 constexpr std::int64_t kDefaultHistory = 100;
 constexpr std::int64_t kMaxHistory = 1000;
+constexpr double kFarFuture = 1e11;  // epoch seconds
 
 TimeText time_text(const AppRoutes& wiring) {
   return TimeText(wiring.configuration.settings()->base.posix_timezone);
@@ -137,24 +141,35 @@ boost::json::object run_json(const store::RunRecord& run) {
   return json;
 }
 
+// Epoch seconds with a fraction, as the runs themselves give their times: the start of one page's last run asks for the
+// next page.
+Result<std::optional<core::WallTime>> query_before(const Request& request) {
+  const auto text = request.query_value("before");
+  if (!text || text->empty()) return std::nullopt;
+  double seconds = 0;
+  const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), seconds);
+  if (error != std::errc{} || end != text->data() + text->size() || !(seconds >= 0 && seconds < kFarFuture))
+    return fail(ErrorKind::invalid_argument, "query 'before': epoch seconds expected");
+  return core::WallTime(std::chrono::microseconds(std::llround(seconds * 1e6)));
+}
+
 awaitable<Response> list_runs(const AppRoutes& wiring, Context& context) {
   const auto app = find_app(wiring, context, core::Access::read);
   if (!app) co_return error_response(app.error());
   const auto limit = query_number(context.request, "limit", {1, kMaxHistory, kDefaultHistory});
   if (!limit) co_return error_response(limit.error());
-  const auto before_seconds = query_number(context.request, "before", {.minimum = 0, .fallback = 0});
-  if (!before_seconds) co_return error_response(before_seconds.error());
-  std::optional<core::WallTime> before;
-  if (*before_seconds > 0) before = core::WallTime(std::chrono::seconds(*before_seconds));
+  const auto before = query_before(context.request);
+  if (!before) co_return error_response(before.error());
 
-  auto stored = co_await on_worker(wiring.worker, [&wiring, name = (*app)->definition->name, limit = *limit, before] {
-    wiring.states.flush();  // what ended a moment ago belongs to the answer
-    return wiring.states.runs(name, static_cast<std::size_t>(limit), before);
-  });
+  auto stored =
+      co_await on_worker(wiring.worker, [&wiring, name = (*app)->definition->name, limit = *limit, before = *before] {
+        wiring.states.flush();  // what ended a moment ago belongs to the answer
+        return wiring.states.runs(name, static_cast<std::size_t>(limit), before);
+      });
   if (!stored) co_return error_response(stored.error());
   boost::json::array runs;
   // Rows are written when a run ends; the one that runs now is only known to the engine.
-  if ((*app)->pid != 0 && (*app)->last_start && (!before || *(*app)->last_start < *before)) {
+  if ((*app)->pid != 0 && (*app)->last_start && (!*before || *(*app)->last_start < **before)) {
     store::RunRecord now;
     now.run_id = (*app)->run_id;
     now.pid = (*app)->pid;

@@ -59,3 +59,14 @@ def test_history_outlives_the_daemon(fresh_daemon):
     fresh_daemon.kill()
     fresh_daemon.start()
     assert fresh_daemon.client().runs("once") == told
+
+
+def test_the_start_of_the_last_run_asks_for_the_next_page(fresh_daemon):
+    admin = fresh_daemon.client()
+    admin.add("tick", "true", start_interval_seconds=1)
+    eventually(lambda: len(admin.runs("tick")) >= 3, "three runs")
+    newest = admin.runs("tick", limit=1)
+    older = admin.runs("tick", limit=1, before=repr(newest[0]["start_time"]))
+    assert older[0]["start_time"] < newest[0]["start_time"]
+    answer = admin.request("GET", "/appmesh/app/tick/runs", query={"before": "yesterday"})
+    assert answer.status == 400 and "before" in answer.message
