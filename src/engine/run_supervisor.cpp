@@ -183,10 +183,8 @@ void RunSupervisor::launch(LiveRun& run, const core::AppDefinition& definition, 
     for (const auto& fd : v1_procs) launch->request.cgroup_tasks_fds.push_back(fd.get());
   }
   run.spawn_asked = true;
-  keeper_.spawn(launch->request, [this, id = run.id](auto result) {
-    // Never from inside start(): a refusal is answered on the spot.
-    boost::asio::post(context_, [this, id, result = std::move(result)]() mutable { spawned(id, std::move(result)); });
-  });
+  // Not through the queue: the run's end may come in the same read, and must not be told before its start.
+  keeper_.spawn(launch->request, [this, id = run.id](auto result) { spawned(id, std::move(result)); });
 }
 
 // A limited run gets a cgroup of its own, as what was written into one would stay behind in the pool.
