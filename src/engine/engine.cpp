@@ -380,10 +380,15 @@ void Engine::create_on_demand(OnDemandRequest request, Done<RunTicket> started, 
   if (finished) app.finished_waiters.push_back(std::move(finished));
   publish(app);
 
-  // Remembered before it is started, so that a daemon that dies in between leaves no run that nobody knows.
   store::SavedApp saved{app.name(), {}, {}};
   saved.state = boost::json::serialize(core::save_state(app.state, now));
   saved.definition = boost::json::serialize(core::write_definition(*app.state.definition, core::SecretFields::omit));
+  if (!app.finished_waiters.empty()) {
+    // Its caller waits for the end, so the start need not wait for the disk: most such runs end before the commit.
+    states_.save_app(std::move(saved));
+    return feed(app, core::event::Defined{});
+  }
+  // Remembered before it is started, so that a daemon that dies in between leaves no run that nobody knows.
   states_.save_app(std::move(saved), [this, app_name = app.name(), generation = app.generation](Result<void> done) {
     boost::asio::post(context_, [this, app_name, generation, done = std::move(done)] {
       App* created = find(app_name, generation);

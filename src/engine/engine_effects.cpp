@@ -114,7 +114,8 @@ void Engine::start_run(App& app, core::RunNumber number) {
   if (supervisor_.find(app.run_id) != nullptr) app.outgoing_id = app.run_id;
   const auto target = std::exchange(app.attach, std::nullopt);
   const LiveRun& run = target ? supervisor_.attach(*app.state.definition, app.generation, number, *target)
-                              : supervisor_.start(*app.state.definition, app.generation, number, launch_);
+                              : supervisor_.start(*app.state.definition, app.generation, number, launch_,
+                                                  runtime::RunKind::app, !app.finished_waiters.empty());
   app.run_id = run.id;
   app.run_number = number;
   app.pid = 0;

@@ -223,6 +223,8 @@ void Engine::adopt_orphan(const runtime::KnownRun& run, const runtime::RunTag& t
   LiveRun& orphan = supervisor_.adopt_known(run, tag, 0);
   if (run.exit) return;
   orphan_numbers_[tag.app] = std::max(orphan_numbers_[tag.app], tag.run_number);
+  // The daemon died in the milliseconds before this run was on record: its caller is gone, but it may finish.
+  if (tag.awaited && !apps_.contains(tag.app)) return;
   supervisor_.stop(orphan, options_.policy.stop_grace, "removed");
 }
 

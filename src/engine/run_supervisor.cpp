@@ -136,7 +136,8 @@ LiveRun& RunSupervisor::adopt_known(const runtime::KnownRun& known, const runtim
 }
 
 LiveRun& RunSupervisor::start(const core::AppDefinition& definition, std::uint64_t app_generation,
-                              core::RunNumber number, const runtime::LaunchOptions& options, runtime::RunKind kind) {
+                              core::RunNumber number, const runtime::LaunchOptions& options, runtime::RunKind kind,
+                              bool awaited) {
   auto owned = std::make_unique<LiveRun>();
   LiveRun& run = *owned;
   run.id = runtime::RunId::random();
@@ -144,6 +145,7 @@ LiveRun& RunSupervisor::start(const core::AppDefinition& definition, std::uint64
   run.tag.app = definition.name;
   run.tag.run_number = number;
   run.tag.kind = kind;
+  run.tag.awaited = awaited;
   if (kind == runtime::RunKind::app) run.tag.process_key = platform::random_hex(kProcessKeyBytes);
   runs_.emplace(run.id, std::move(owned));
 

@@ -96,7 +96,8 @@ class RunSupervisor {
   LiveRun& adopt_known(const runtime::KnownRun& run, const runtime::RunTag& tag, std::uint64_t app_generation);
 
   LiveRun& start(const core::AppDefinition& definition, std::uint64_t app_generation, core::RunNumber number,
-                 const runtime::LaunchOptions& options, runtime::RunKind kind = runtime::RunKind::app);
+                 const runtime::LaunchOptions& options, runtime::RunKind kind = runtime::RunKind::app,
+                 bool awaited = false);
   using AttachAnswer = std::move_only_function<void(Result<AttachTarget>)>;
   // Whether an owner's app may adopt the process; answers at once or later on the engine thread. Errors: see
   // check_attachable(), and permission_denied for a process of a run.

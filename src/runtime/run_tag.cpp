@@ -17,8 +17,8 @@ bool read_number(std::string_view text, Number& out) {
 }  // namespace
 
 std::string RunTag::encode() const {
-  return fmt::format("app={} run={} instance={} key={} cgroup={}{}", app, run_number, instance, process_key, cgroup,
-                     kind == RunKind::health ? " kind=health" : "");
+  return fmt::format("app={} run={} instance={} key={} cgroup={}{}{}", app, run_number, instance, process_key, cgroup,
+                     kind == RunKind::health ? " kind=health" : "", awaited ? " awaited=1" : "");
 }
 
 std::optional<RunTag> RunTag::decode(std::string_view text) {
@@ -34,6 +34,7 @@ std::optional<RunTag> RunTag::decode(std::string_view text) {
     if (key == "app") tag.app = value;
     if (key == "key") tag.process_key = value;
     if (key == "cgroup") tag.cgroup = value;
+    if (key == "awaited") tag.awaited = value == "1";
     if (key == "kind" && value == "health") tag.kind = RunKind::health;
     if (key == "run" && !read_number(value, tag.run_number)) return std::nullopt;
     if (key == "instance" && !read_number(value, tag.instance)) return std::nullopt;
