@@ -98,7 +98,7 @@ def test_killing_the_daemon_at_any_instant_loses_and_doubles_nothing(new_daemon,
     for name in [*always_on, *codes]:
         app = admin.app(name)
         if name in first_pids:
-            assert app["pid"] == first_pids[name] and app["starts"] == 1, f"{name} was touched: {app}"
+            assert app.get("pid") == first_pids[name] and app["starts"] == 1, f"{name} was touched: {app}"
         admin.disable(name)
     eventually(lambda: not any(app for app in processes.marked(daemon.token).values()), "every app is stopped", timeout=60)
     eventually(lambda: not any(app.get("pid") for app in admin.apps().values()), "the daemon knows it", timeout=60)
