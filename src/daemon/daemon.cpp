@@ -50,6 +50,10 @@ struct Daemon::Parts {
 
 namespace {
 
+// What nobody waits for shares a commit; the keeper remembers exits until then. At 5 ms eight callers of short runs
+// reached 0.49 of a bare spawn loop, at 20 ms 0.53.
+constexpr std::chrono::milliseconds kCommitDelay{20};
+
 // A secret is shown to a person at a terminal, never to a log.
 void tell_first_password(security::Identity& identity, const store::HomePaths& paths) {
   auto& password = identity.made().admin_password;
@@ -149,7 +153,7 @@ Result<std::unique_ptr<Daemon>> Daemon::open(const CommandLine& line) {
   set_log_level(settings->base.log_level);
   for (const auto& warning : parts.configuration->warnings()) spdlog::warn("configuration: {}", warning);
 
-  auto states = store::StateStore::open(parts.paths.state_file, {});
+  auto states = store::StateStore::open(parts.paths.state_file, {.commit_delay = kCommitDelay});
   if (!states) return std::unexpected(states.error());
   parts.states = std::move(*states);
 
