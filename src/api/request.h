@@ -26,6 +26,9 @@ enum class TransportKind : std::uint8_t { https, tcp, websocket };
 
 using NameValue = std::pair<std::string, std::string>;
 
+class BodySource;  // api/body.h
+class Connection;  // api/connection.h
+
 struct Request {
   Method method = Method::get;
   std::string path;                // as sent, still percent-encoded, without query, "//" collapsed to "/"
@@ -33,8 +36,9 @@ struct Request {
   std::vector<NameValue> headers;  // as sent, in order; names are compared without case
   std::string body;
   TransportKind transport = TransportKind::https;
-  std::string peer;  // address text of the other end, without port
-  std::string id;    // short, for the log and for 500 answers
+  std::string peer;                        // address text of the other end, without port
+  std::string id;                          // short, for the log and for 500 answers
+  std::shared_ptr<Connection> connection;  // TCP and WebSocket; null where nothing can be sent unasked
 
   // First value of that name. A parameter that is there without a value is an empty string.
   [[nodiscard]] std::optional<std::string_view> query_value(std::string_view name) const;
@@ -57,6 +61,7 @@ struct Response {
   std::string body;
   std::string log_note;                            // the cause of a 500: for the log, never sent
   std::shared_ptr<const std::string> shared_body;  // when set, `body` is ignored: one text for many answers
+  std::shared_ptr<BodySource> stream;              // when set, both are ignored: HTTP only
 
   [[nodiscard]] std::string_view body_view() const {
     return shared_body ? std::string_view(*shared_body) : std::string_view(body);
