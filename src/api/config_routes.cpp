@@ -12,6 +12,7 @@ namespace asio = boost::asio;
 namespace json = boost::json;
 
 constexpr const char* kTag = "Host";
+constexpr const char* kMetricsType = "text/plain; version=0.0.4; charset=utf-8";
 
 void add_label_routes(RouteTable& table, const ConfigRoutes& wiring) {
   auto& configuration = wiring.configuration;
@@ -102,11 +103,28 @@ void add_document_routes(RouteTable& table, const ConfigRoutes& wiring) {
              .answers = {{200, "the resources object"}}});
 }
 
+// Free, as scrapers expect: the page tells names and numbers of apps and nothing of what they do.
+void add_metrics_routes(RouteTable& table, const ConfigRoutes& wiring) {
+  for (const char* pattern : {"/metrics", "/appmesh/metrics"})
+    table.add({.method = Method::get,
+               .pattern = pattern,
+               .requirement = Requirement::free(),
+               .handler = [metrics = wiring.metrics, worker = wiring.worker](Context&) -> asio::awaitable<Response> {
+                 Response page = text_response(co_await on_worker(worker, [&metrics] { return metrics(); }));
+                 page.content_type = kMetricsType;
+                 co_return page;
+               },
+               .summary = "Metrics for Prometheus",
+               .tag = kTag,
+               .answers = {{200, "text format 0.0.4", kMetricsType}}});
+}
+
 }  // namespace
 
 void add_config_routes(RouteTable& table, ConfigRoutes wiring) {
   add_label_routes(table, wiring);
   add_document_routes(table, wiring);
+  add_metrics_routes(table, wiring);
 }
 
 }  // namespace appmesh::api

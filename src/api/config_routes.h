@@ -4,6 +4,7 @@
 #pragma once
 
 #include <functional>
+#include <string>
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/json/object.hpp>
@@ -17,6 +18,7 @@ struct ConfigRoutes {
   store::Configuration& configuration;
   boost::asio::any_io_executor worker;
   std::function<boost::json::object()> resources;  // called on the worker
+  std::function<std::string()> metrics;            // likewise
 };
 
 void add_config_routes(RouteTable& table, ConfigRoutes wiring);

@@ -30,7 +30,8 @@ class ConfigRoutesTest : public testing::Test {
                                .resources = [this]() -> boost::json::object {
                                  resources_thread_ = std::this_thread::get_id();
                                  return {{"schema_version", 3}};
-                               }});
+                               },
+                               .metrics = [] { return std::string("a_metric 1\n"); }});
   }
   ~ConfigRoutesTest() override {
     std::error_code ignored;
@@ -91,6 +92,14 @@ TEST_F(ConfigRoutesTest, ABadConfigurationChangeNamesTheKey) {
   EXPECT_THAT(refused.body, testing::HasSubstr("REST.RestListenPort"));
   EXPECT_EQ(call(Method::post, "/appmesh/config", {}, "{").status, 400);
   EXPECT_EQ(call(Method::post, "/appmesh/config", {}, "[]").status, 400);
+}
+
+TEST_F(ConfigRoutesTest, MetricsAreTextThatPrometheusReads) {
+  for (const char* path : {"/metrics", "/appmesh/metrics"}) {
+    const Response page = call(Method::get, path);
+    EXPECT_EQ(page.body, "a_metric 1\n");
+    EXPECT_EQ(page.content_type, "text/plain; version=0.0.4; charset=utf-8");
+  }
 }
 
 TEST_F(ConfigRoutesTest, ResourcesAreCollectedOnAWorkerThread) {

@@ -40,8 +40,11 @@ std::shared_ptr<const CrossSitePolicy> Service::policy() const {
 
 boost::asio::awaitable<Response> Service::handle(Request request) {
   Response response;
+  const Route* route = nullptr;
+  const auto begun = std::chrono::steady_clock::now();
+  if (observer_ != nullptr) observer_->began();
   try {
-    response = co_await dispatch(request);
+    response = co_await dispatch(request, route);
     if (response.status == 500) {
       spdlog::error("request {} {} {} failed: {} {}", request.id, to_string(request.method), request.path,
                     response.body_view(), response.log_note);
@@ -58,10 +61,11 @@ boost::asio::awaitable<Response> Service::handle(Request request) {
   if (request.transport == TransportKind::https && request.header("origin")) {
     add_cors_headers(*policy(), request, response);
   }
+  if (observer_ != nullptr) observer_->ended(route, response.status, std::chrono::steady_clock::now() - begun);
   co_return response;
 }
 
-boost::asio::awaitable<Response> Service::dispatch(const Request& request) {
+boost::asio::awaitable<Response> Service::dispatch(const Request& request, const Route*& route) {
   switch (request.method) {
     case Method::head:
       co_return empty_response(200);
@@ -79,6 +83,7 @@ boost::asio::awaitable<Response> Service::dispatch(const Request& request) {
 
   auto match = routes_.find(request.method, request.path);
   if (!match) co_return error_response(match.error());
+  route = match->route;
 
   Context context{.request = request, .principal = nullptr, .variables = std::move(match->variables)};
   const Requirement& requirement = match->route->requirement;

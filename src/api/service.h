@@ -3,6 +3,7 @@
 // once.
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <mutex>
 
@@ -15,6 +16,15 @@
 
 namespace appmesh::api {
 
+// Told of every request that reaches the service, for metrics. On any I/O thread.
+class RequestObserver {
+ public:
+  virtual ~RequestObserver() = default;
+  virtual void began() = 0;
+  // `route` is null when no route matched.
+  virtual void ended(const Route* route, int status, std::chrono::nanoseconds duration) = 0;
+};
+
 class Service {
  public:
   // `authenticator` must outlive the service.
@@ -23,17 +33,21 @@ class Service {
   // Never throws: a handler's exception is a 500 that says the request id and nothing else, and a line in the log.
   boost::asio::awaitable<Response> handle(Request request);
 
+  // Before the first request; must outlive the service.
+  void set_observer(RequestObserver& observer) { observer_ = &observer; }
+
   // For a configuration that was changed while running.
   void set_cross_site_policy(CrossSitePolicy policy);
 
   [[nodiscard]] const RouteTable& routes() const { return routes_; }
 
  private:
-  boost::asio::awaitable<Response> dispatch(const Request& request);
+  boost::asio::awaitable<Response> dispatch(const Request& request, const Route*& route);
   [[nodiscard]] std::shared_ptr<const CrossSitePolicy> policy() const;
 
   const RouteTable routes_;
   Authenticator& authenticator_;
+  RequestObserver* observer_ = nullptr;
   mutable std::mutex policy_mutex_;
   std::shared_ptr<const CrossSitePolicy> policy_;
 };

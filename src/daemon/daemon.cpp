@@ -14,6 +14,7 @@
 #include "api/token_authenticator.h"
 #include "core/version.h"
 #include "daemon/log.h"
+#include "daemon/metrics_wiring.h"
 #include "engine/engine.h"
 #include "platform/clock.h"
 #include "platform/file.h"
@@ -24,6 +25,7 @@
 #include "store/home_paths.h"
 #include "store/state_store.h"
 #include "telemetry/host_resources.h"
+#include "telemetry/metrics.h"
 #include "transport/http_server.h"
 #include "transport/io_pool.h"
 
@@ -40,6 +42,8 @@ struct Daemon::Parts {
   std::optional<boost::asio::thread_pool> workers;
   std::optional<api::PasswordWorkers> password_workers;
   std::optional<telemetry::HostResources> resources;
+  std::optional<RequestCounter> requests;
+  std::optional<telemetry::Metrics> metrics;
   api::ProcessSampler sampler;
   std::unique_ptr<engine::Engine> engine;
   std::optional<api::TokenAuthenticator> authenticator;
@@ -197,10 +201,18 @@ Result<std::unique_ptr<Daemon>> Daemon::open(const CommandLine& line) {
                              .users = {parts.identity->users(), *parts.password_workers},
                              .config = {.configuration = *parts.configuration,
                                         .worker = parts.workers->get_executor(),
-                                        .resources = [resources = &*parts.resources] { return resources->collect(); }}},
+                                        .resources = [resources = &*parts.resources] { return resources->collect(); },
+                                        .metrics = [&parts] { return parts.metrics->render(); }}},
                             kVersion);
   parts.authenticator.emplace(parts.identity->tokens());
   parts.service = std::make_shared<api::Service>(std::move(routes), *parts.authenticator, cross_site_policy(*settings));
+  parts.requests.emplace(parts.service->routes());
+  parts.service->set_observer(*parts.requests);
+  parts.metrics.emplace(
+      telemetry::Metrics::Sources{.host = parts.configuration->labels()["HOST_NAME"],
+                                  .version = std::string(kVersion),
+                                  .apps = [&parts] { return app_uses(parts.engine->directory(), parts.sampler); },
+                                  .requests = &parts.requests->metrics()});
   parts.configuration->observe([service = parts.service](const store::Settings& changed) {
     set_log_level(changed.base.log_level);
     service->set_cross_site_policy(cross_site_policy(changed));

@@ -1,0 +1,66 @@
+// The text that Prometheus scrapes (text format 0.0.4), with the names of section 2.11 of the wire contract. Owned by
+// the daemon; render() reads /proc for every running app, so it belongs on a worker thread; any number at once.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "telemetry/request_metrics.h"
+
+namespace appmesh::telemetry {
+
+struct ProcessUse {
+  std::uint64_t memory_bytes = 0;
+  double cpu_cores = 0;
+  std::uint64_t descriptors = 0;
+};
+
+// Remote tasks of an app, for apps that ever had one.
+struct TaskUse {
+  std::uint64_t queued = 0;
+  std::uint64_t running = 0;
+  std::uint64_t completed = 0;
+  double wait_seconds = 0;     // of all completed tasks together
+  double service_seconds = 0;  // likewise
+};
+
+struct AppUse {
+  std::string name;
+  std::uint64_t starts = 0;
+  bool enabled = false;
+  bool healthy = false;
+  std::int32_t pid = 0;  // 0: nothing runs
+  std::optional<ProcessUse> process;
+  std::optional<TaskUse> tasks;
+};
+
+class Metrics {
+ public:
+  struct Sources {
+    std::string host;
+    std::string version;
+    std::function<std::vector<AppUse>()> apps;
+    const RequestMetrics* requests = nullptr;  // may be null
+  };
+
+  explicit Metrics(Sources sources) : sources_(std::move(sources)) {}
+
+  [[nodiscard]] std::string render();
+
+ private:
+  void count_errors(const std::vector<AppUse>& apps);
+
+  Sources sources_;
+  std::atomic<std::uint64_t> scrapes_{0};
+  std::mutex errors_mutex_;
+  std::uint64_t all_errors_ = 0;
+  std::map<std::string, std::uint64_t> errors_;  // by app, of those that are there
+};
+
+}  // namespace appmesh::telemetry
