@@ -48,10 +48,6 @@ asio::awaitable<void> HttpConnection::run() {
   stream_.send_close_notify();
 }
 
-void HttpConnection::stop() {
-  if (!busy_) stream_.close();
-}
-
 asio::awaitable<bool> HttpConnection::serve_one() {
   if (input_.empty()) {
     const bool ready = co_await wait_for_bytes();
@@ -81,7 +77,14 @@ asio::awaitable<bool> HttpConnection::serve_one() {
   style.keep_alive = keep_alive && !shared_->stopping.load(std::memory_order_relaxed);
   style.http_1_0 = parser.is_http_1_0();
   style.strict_transport_security = shared_->strict_transport_security;
-  const bool sent = co_await send(response, style);
+  // RFC 9112 section 6.3: what has neither a length nor chunks ends with the connection.
+  if (response.stream && style.http_1_0 && !response.stream->size_bytes()) style.keep_alive = false;
+  bool sent = false;
+  if (response.stream) {
+    sent = co_await send_stream(response, style);
+  } else {
+    sent = co_await send(response, style);
+  }
   busy_ = false;
   co_return sent&& style.keep_alive && !shared_->stopping.load(std::memory_order_relaxed);
 }

@@ -10,6 +10,7 @@
 
 #include <boost/asio/awaitable.hpp>
 
+#include "api/body.h"
 #include "api/service.h"
 #include "transport/http_server.h"
 #include "transport/io_pool.h"
@@ -39,7 +40,8 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
 
   boost::asio::awaitable<void> run();
 
-  // Closes now unless a request is being answered; then run() ends after the answer.
+  // Closes now unless a request is being answered; then run() ends after the answer. An answer that is made while it is
+  // sent may have no end, so it is cut.
   void stop();
 
  private:
@@ -50,6 +52,16 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   boost::asio::awaitable<Received> receive(RequestParser& parser, BadRequest& refusal);
   boost::asio::awaitable<bool> send(const api::Response& response, const ResponseStyle& style);
   boost::asio::awaitable<bool> write(std::string_view data);
+
+  // Answers that are made while they are sent: http_streaming.cpp.
+  struct Streaming;
+  struct StreamingEnd;
+  boost::asio::awaitable<bool> send_stream(const api::Response& response, const ResponseStyle& style);
+  boost::asio::awaitable<bool> send_pieces(api::BodySource& source, bool chunked);
+  boost::asio::awaitable<bool> write_chunk(std::string_view piece);
+  static boost::asio::awaitable<void> watch_peer(std::shared_ptr<HttpConnection> self,
+                                                 std::shared_ptr<Streaming> streaming);
+  [[nodiscard]] bool take_early_bytes();  // false: the peer has gone
   boost::asio::awaitable<void> refuse(const BadRequest& refusal);
   [[nodiscard]] bool consume(RequestParser& parser, std::string_view fresh, BadRequest& refusal);
   [[nodiscard]] bool account_body(std::size_t bytes);  // false: all connections together hold too much
@@ -65,6 +77,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   Deadline::Clock::time_point header_started_{};
   Deadline::Clock::time_point body_started_{};
   bool busy_ = false;  // a request is being answered
+  std::shared_ptr<Streaming> streaming_;
 };
 
 }  // namespace appmesh::transport

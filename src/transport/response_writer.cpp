@@ -2,11 +2,14 @@
 
 #include <array>
 #include <ctime>
+#include <optional>
 #include <string_view>
 #include <utility>
 
 #include <fmt/format.h>
 #include <time.h>
+
+#include "api/body.h"
 
 namespace appmesh::transport {
 namespace {
@@ -77,14 +80,25 @@ void append_safe(std::string& out, std::string_view value) {
   for (const char c : value) out.push_back(static_cast<unsigned char>(c) < ' ' || c == '\x7f' ? ' ' : c);
 }
 
-void append_number(std::string& out, std::size_t value) {
+void append_number(std::string& out, std::uint64_t value) {
   out.append(fmt::format_int(value).c_str());
+}
+
+void append_framing(std::string& out, const api::Response& response, const ResponseStyle& style) {
+  const std::optional<std::uint64_t> length =
+      response.stream ? response.stream->size_bytes() : std::optional<std::uint64_t>(response.body_view().size());
+  if (length) {
+    out.append("Content-Length: ");
+    append_number(out, *length);
+    out.append("\r\n");
+  } else if (!style.http_1_0) {
+    out.append("Transfer-Encoding: chunked\r\n");
+  }
 }
 
 }  // namespace
 
 void append_head(std::string& out, const api::Response& response, const ResponseStyle& style) {
-  const std::string_view body = response.body_view();
   out.append("HTTP/1.1 ");
   append_number(out, static_cast<std::size_t>(response.status));
   out.append(" ").append(reason_of(response.status)).append("\r\nDate: ").append(date_now()).append("\r\n");
@@ -94,11 +108,7 @@ void append_head(std::string& out, const api::Response& response, const Response
     out.append("\r\n");
   }
   // RFC 9110 section 8.6: no length beside 204.
-  if (response.status != 204) {
-    out.append("Content-Length: ");
-    append_number(out, body.size());
-    out.append("\r\n");
-  }
+  if (response.status != 204) append_framing(out, response, style);
   for (const auto& [name, value] : response.headers) {
     append_safe(out, name);
     out.append(": ");

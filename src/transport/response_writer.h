@@ -15,7 +15,8 @@ struct ResponseStyle {
 };
 
 // Status line and headers with the blank line; `out` is appended to. Control characters in header values become blanks,
-// so that no value can start a header of its own.
+// so that no value can start a header of its own. A stream of unknown length is announced as chunked, but not to
+// HTTP/1.0, where the end of the connection is the end of the body.
 void append_head(std::string& out, const api::Response& response, const ResponseStyle& style);
 
 }  // namespace appmesh::transport

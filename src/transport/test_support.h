@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -190,6 +191,10 @@ class Client {
     const std::size_t length =
         field == std::string::npos ? 0 : std::strtoul(reply.head.c_str() + field + 16, nullptr, 10);
     input_.erase(0, end + 4);
+    if (reply.head.find("Transfer-Encoding: chunked") != std::string::npos) {
+      if (!read_chunks(reply.body)) return {};
+      return reply;
+    }
     while (input_.size() < length) {
       if (!read_more()) return {};
     }
@@ -203,10 +208,32 @@ class Client {
     return receive();
   }
 
+  // Everything up to the end of the connection.
+  std::string receive_rest() {
+    while (read_more()) continue;
+    return std::exchange(input_, {});
+  }
+
   // The server ended the connection and sent nothing more.
   [[nodiscard]] bool is_closed() { return input_.empty() && !read_more(); }
 
  private:
+  bool read_chunks(std::string& body) {
+    for (;;) {
+      std::size_t end = 0;
+      while ((end = input_.find("\r\n")) == std::string::npos) {
+        if (!read_more()) return false;
+      }
+      const std::size_t size = std::strtoul(input_.c_str(), nullptr, 16);
+      while (input_.size() < end + 2 + size + 2) {
+        if (!read_more()) return false;
+      }
+      body.append(input_, end + 2, size);
+      input_.erase(0, end + 2 + size + 2);
+      if (size == 0) return true;
+    }
+  }
+
   bool read_more() {
     char buffer[16384];
     ERR_clear_error();
