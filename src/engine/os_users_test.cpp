@@ -25,13 +25,14 @@ class OsUsersTest : public testing::Test {
   }
 
   boost::asio::io_context context_;
+  Timers timers_{context_};
   boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_{context_.get_executor()};
 };
 
 TEST_F(OsUsersTest, LooksUpElsewhereAndRemembers) {
   std::atomic<int> lookups = 0;
   const auto here = std::this_thread::get_id();
-  OsUsers users(context_, [&](const std::string& name) -> Result<platform::User> {
+  OsUsers users(context_, timers_, [&](const std::string& name) -> Result<platform::User> {
     EXPECT_NE(std::this_thread::get_id(), here);
     ++lookups;
     return user(name, 7);
@@ -44,11 +45,12 @@ TEST_F(OsUsersTest, LooksUpElsewhereAndRemembers) {
 TEST_F(OsUsersTest, AsksOnceForAllWhoWaitAndOneThatHangsHoldsUpNoOther) {
   std::promise<void> gate;
   std::atomic<int> lookups = 0;
-  OsUsers users(context_, [&, opened = gate.get_future().share()](const std::string& name) -> Result<platform::User> {
-    if (name == "slow") opened.wait();
-    ++lookups;
-    return user(name, name == "slow" ? 8 : 9);
-  });
+  OsUsers users(context_, timers_,
+                [&, opened = gate.get_future().share()](const std::string& name) -> Result<platform::User> {
+                  if (name == "slow") opened.wait();
+                  ++lookups;
+                  return user(name, name == "slow" ? 8 : 9);
+                });
   int answered = 0;
   for (int i = 0; i < 3; ++i) users.find("slow", [&](const OsUsers::Found& found) { answered += (*found)->uid == 8; });
   EXPECT_EQ(ask(users, "quick"), "9");
@@ -58,8 +60,46 @@ TEST_F(OsUsersTest, AsksOnceForAllWhoWaitAndOneThatHangsHoldsUpNoOther) {
   EXPECT_EQ(lookups, 2);
 }
 
+TEST_F(OsUsersTest, ANameServiceThatNeverAnswersCostsThePatienceAndNotTheNextQuestions) {
+  using namespace std::chrono_literals;
+  std::promise<void> gate;
+  std::atomic<int> lookups = 0;
+  OsUsers users(
+      context_, timers_,
+      [&, opened = gate.get_future().share()](const std::string& name) -> Result<platform::User> {
+        ++lookups;
+        if (name.starts_with("slow")) opened.wait();
+        return user(name, 9);
+      },
+      1ms);
+  EXPECT_EQ(ask(users, "slow"), "user: no answer about slow within 1 s");
+  EXPECT_EQ(ask(users, "slow"), "user: no answer about slow within 1 s");
+  EXPECT_EQ(lookups, 1) << "the same question is not asked again while it hangs";
+  gate.set_value();
+  std::string answer;
+  while (answer != "9") answer = ask(users, "slow");
+  EXPECT_EQ(lookups, 1);
+}
+
+TEST_F(OsUsersTest, EndsWhileANameServiceHangs) {
+  using namespace std::chrono_literals;
+  auto gate = std::make_shared<std::promise<void>>();
+  const auto opened = gate->get_future().share();
+  {
+    OsUsers users(
+        context_, timers_,
+        [opened](const std::string&) -> Result<platform::User> {
+          opened.wait();
+          return fail(ErrorKind::not_found, "no such OS user");
+        },
+        1ms);
+    EXPECT_EQ(ask(users, "slow"), "user: no answer about slow within 1 s");
+  }
+  gate->set_value();
+}
+
 TEST_F(OsUsersTest, RefusesAnUnknownNameAndAnotherNameOfRoot) {
-  OsUsers users(context_, [&](const std::string& name) -> Result<platform::User> {
+  OsUsers users(context_, timers_, [&](const std::string& name) -> Result<platform::User> {
     if (name == "root" || name == "toor") return user(name, 0);
     return fail(ErrorKind::not_found, "no such OS user " + name);
   });
@@ -70,7 +110,7 @@ TEST_F(OsUsersTest, RefusesAnUnknownNameAndAnotherNameOfRoot) {
 
 TEST_F(OsUsersTest, RemembersABoundedNumberOfNames) {
   std::atomic<int> lookups = 0;
-  OsUsers users(context_, [&](const std::string& name) -> Result<platform::User> {
+  OsUsers users(context_, timers_, [&](const std::string& name) -> Result<platform::User> {
     ++lookups;
     return user(name, 7);
   });

@@ -87,7 +87,7 @@ RunSupervisor::RunSupervisor(boost::asio::io_context& context, Timers& timers, c
       handlers_(std::move(handlers)),
       cgroups_(platform::CgroupTree::open({.parent = options_.cgroup_parent})),
       pool_(cgroups_),
-      os_users_(context),
+      os_users_(context, timers),
       keeper_(context, options_.home, options_.keeper_program,
               {.on_exited =
                    [this](const runtime::RunId& id, const runtime::RunExit& exit) {
