@@ -24,7 +24,7 @@ constexpr std::int64_t kMaxHistory = 1000;
 constexpr double kFarFuture = 1e11;  // epoch seconds
 
 TimeText time_text(const AppRoutes& wiring) {
-  return TimeText(wiring.configuration.settings()->base.posix_timezone);
+  return TimeText(wiring.engine.zone());
 }
 
 boost::json::object show(const AppRoutes& wiring, const engine::AppView& app, const TimeText& text) {

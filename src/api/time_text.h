@@ -2,25 +2,24 @@
 // wire contract. Immutable; any thread.
 #pragma once
 
-#include <optional>
 #include <string>
-#include <string_view>
+#include <utility>
 
 #include "core/time.h"
+#include "core/zone.h"
 
 namespace appmesh::api {
 
 class TimeText {
  public:
-  // "+08", "-03:30", or empty for the host's own zone; anything else counts as the host's.
-  explicit TimeText(std::string_view zone);
+  explicit TimeText(core::Zone zone) : zone_(std::move(zone)) {}
 
   [[nodiscard]] std::string operator()(core::WallTime instant) const;
   // Seconds of a UTC day as local time of day, "09:00:00+08".
   [[nodiscard]] std::string time_of_day(int seconds) const;
 
  private:
-  std::optional<std::chrono::seconds> offset_;
+  core::Zone zone_;
 };
 
 }  // namespace appmesh::api

@@ -178,6 +178,23 @@ void Decider::on(const event::KeeperLost&) {
   if (s_.phase == Phase::starting) on(event::StartFailed{.run = s_.current_run, .reason = "keeper restarted"});
 }
 
+// A run that lives goes on. A wait that is longer than the new limit is cut, and cron is read anew from now on: an
+// occurrence of the old zone that has not come is none.
+void Decider::on(const event::PolicyChanged& changed) {
+  if (!is_enabled() || s_.on_demand || s_.phase == Phase::removed) return;
+  if (s_.phase == Phase::waiting && s_.next_start && s_.next_start->steady) {
+    const auto left = *s_.next_start->steady - now_.steady;
+    if (left > policy_.backoff_limit) wait_for_backoff(policy_.backoff_limit);
+    return;
+  }
+  if (!changed.zone || !definition().cron) return;
+  if (s_.phase == Phase::waiting || s_.dormant) return plan();
+  if (!is_live()) return;
+  s_.next_start.reset();
+  plan_next_occurrence();
+  persist();
+}
+
 // ---- What follows when no run lives ----
 
 void Decider::plan_anew() {
@@ -265,7 +282,12 @@ void Decider::back_off() {
   s_.phase = Phase::waiting;
   plan_next_occurrence();
   if (s_.next_start && s_.next_start->wall <= until) return persist();  // the next occurrence comes first
-  s_.next_start = PlannedStart{.wall = until, .steady = now_.steady + delay};
+  wait_for_backoff(delay);
+}
+
+void Decider::wait_for_backoff(Seconds delay) {
+  s_.next_start = PlannedStart{.wall = now_.wall + delay, .steady = now_.steady + delay};
+  if (const auto note = s_.last_error.find(kRestartIn); note != std::string::npos) s_.last_error.resize(note);
   set_error(fmt::format("{}{}{} s (back-off)", s_.last_error, kRestartIn, delay.count()));
 }
 

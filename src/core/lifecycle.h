@@ -132,11 +132,16 @@ struct HealthChanged {
 // The keeper was replaced. A start in flight counts as failed and is retried at once: tell it only after the new
 // keeper's list was read and does not have that run (a run that it has: recover() with `running` or `exited`).
 struct KeeperLost {};
+// The policy was changed while the daemon runs: what was planned by the old one is planned again.
+struct PolicyChanged {
+  bool zone = false;  // the zone of cron expressions is another one
+};
 }  // namespace event
 
-using Event = std::variant<event::Defined, event::Redefined, event::Enabled, event::Disabled, event::Removed,
-                           event::RestartRequested, event::TimerDue, event::RunStarted, event::StartFailed,
-                           event::RunExited, event::RunGone, event::HealthChanged, event::KeeperLost>;
+using Event =
+    std::variant<event::Defined, event::Redefined, event::Enabled, event::Disabled, event::Removed,
+                 event::RestartRequested, event::TimerDue, event::RunStarted, event::StartFailed, event::RunExited,
+                 event::RunGone, event::HealthChanged, event::KeeperLost, event::PolicyChanged>;
 
 enum class Notice : std::uint8_t { start, exit, health, status, removed };  // STDOUT comes from the output follower
 

@@ -28,6 +28,7 @@ class Decider {
   void on(const event::RunGone& gone);
   void on(const event::HealthChanged& changed);
   void on(const event::KeeperLost&);
+  void on(const event::PolicyChanged& changed);
 
   void recover(RunNumber newest_run, RecoveredRun what, std::span<const OtherRun> others);
 
@@ -52,7 +53,8 @@ class Decider {
   void start();  // now
   void wait_for_occurrence();
   void back_off();  // after the back-off
-  void rest();      // not at all
+  void wait_for_backoff(Seconds delay);
+  void rest();  // not at all
   void rest_disabled();
   void after_run();  // the run is gone: decides between all of these
   void apply_exit_policy();

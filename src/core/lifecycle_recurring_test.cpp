@@ -72,5 +72,79 @@ TEST_F(RecurringTest, OneStartMakesUpForMissedOnesWhenAskedFor) {
   EXPECT_THAT(step(event::TimerDue{}), ElementsAre("start 1", "arm +241"));
 }
 
+// ---- A policy that was changed while the daemon runs ----
+
+class PolicyChangedTest : public LifecycleTest {
+ protected:
+  // kStart is 22:13:20 UTC.
+  void define_daily_at_23() {
+    define({.start_interval = DurationText{.text = "0 23 * * *"}, .cron = true});
+    step(event::Defined{});
+  }
+  void move_to_zone(int hours) {
+    policy.zone.utc_offset = std::chrono::hours(hours);
+    changed = step(event::PolicyChanged{.zone = true});
+  }
+  std::int64_t planned() const { return epoch_seconds(state.next_start->wall) - kStart; }
+
+  std::vector<std::string> changed;
+};
+
+TEST_F(PolicyChangedTest, CronIsPlannedAnewInAnotherZone) {
+  define_daily_at_23();
+  EXPECT_EQ(planned(), 46 * 60 + 40);
+  move_to_zone(-2);
+  EXPECT_EQ(planned(), 46 * 60 + 40 + 7200);
+  EXPECT_THAT(changed, ElementsAre("arm +10000"));
+}
+
+TEST_F(PolicyChangedTest, ARunThatLivesGoesOnAndItsNextOccurrenceMoves) {
+  define_daily_at_23();
+  pass(46 * 60 + 40);
+  step(event::TimerDue{});
+  step(event::RunStarted{.run = 1});
+  move_to_zone(-2);
+  EXPECT_EQ(state.phase, Phase::running);
+  EXPECT_EQ(planned(), 46 * 60 + 40 + 7200);
+}
+
+TEST_F(PolicyChangedTest, AGridDoesNotMove) {
+  define({.start_interval = DurationText{"60", seconds(60)}});
+  step(event::Defined{});
+  move_to_zone(3);
+  EXPECT_THAT(changed, IsEmpty());
+  EXPECT_EQ(planned(), 1);
+}
+
+TEST_F(PolicyChangedTest, WhatIsDisabledStaysWithoutAPlan) {
+  define_daily_at_23();
+  step(event::Disabled{});
+  move_to_zone(3);
+  EXPECT_THAT(changed, IsEmpty());
+  EXPECT_FALSE(state.next_start);
+}
+
+TEST_F(PolicyChangedTest, ALongerBackOffThanTheNewLimitIsCut) {
+  define_exit(ExitAction::restart);
+  run();
+  for (int i = 0; i < 5; ++i) {  // at once, then after 1, 2, 4 and 8 s
+    end(1);
+    pass(100);
+    step(event::TimerDue{});
+    step(event::RunStarted{.run = state.current_run});
+    elapsed -= seconds(99);  // or the run would be long enough to forget the past
+  }
+  end(1);
+  ASSERT_THAT(state.last_error, HasSubstr("; restart in 16 s (back-off)"));
+  const auto before = state.next_start->steady;
+  policy.backoff_limit = seconds(60);
+  EXPECT_THAT(step(event::PolicyChanged{}), IsEmpty());
+  EXPECT_EQ(state.next_start->steady, before);
+  policy.backoff_limit = seconds(3);
+  step(event::PolicyChanged{});
+  EXPECT_EQ(*state.next_start->steady, now().steady + seconds(3));
+  EXPECT_THAT(state.last_error, HasSubstr("exited with return code: 1; restart in 3 s (back-off)"));
+}
+
 }  // namespace
 }  // namespace appmesh::core

@@ -8,6 +8,11 @@ using std::chrono::local_seconds;
 using std::chrono::seconds;
 using std::chrono::sys_seconds;
 
+bool Zone::operator==(const Zone& other) const {
+  if (!rules || !other.rules) return rules == other.rules && utc_offset == other.utc_offset;
+  return rules == other.rules || *rules == *other.rules;
+}
+
 Zone::Stretch Zone::stretch_at(sys_seconds at) const {
   if (!rules) return {.offset = utc_offset};
   const auto& changes = rules->changes;

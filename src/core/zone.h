@@ -19,11 +19,15 @@ struct ZoneRules {
   };
   std::int32_t first_offset_seconds = 0;  // before the first change
   std::vector<Change> changes;            // in the order of time
+  bool operator==(const ZoneRules&) const = default;
 };
 
 struct Zone {
   std::chrono::seconds utc_offset{0};  // local time minus UTC, when there are no rules
   std::shared_ptr<const ZoneRules> rules;
+
+  // The same rules, wherever they were read from.
+  [[nodiscard]] bool operator==(const Zone& other) const;
 
   // A stretch of time with one offset.
   struct Stretch {

@@ -72,6 +72,18 @@ void tell_first_password(security::Identity& identity, const store::HomePaths& p
   password.reset();
 }
 
+engine::Tuning tuning(const store::Settings& settings) {
+  engine::Tuning tuning{.stop_grace = settings.base.stop_grace,
+                        .backoff_limit = settings.base.backoff_limit,
+                        .health_check_interval = settings.base.health_check_interval,
+                        .output_limit_bytes = settings.base.output_limit_bytes};
+  if (auto zone = platform::load_zone(settings.base.posix_timezone))
+    tuning.zone = *zone;
+  else
+    spdlog::warn("BaseConfig.PosixTimezone: {}; times are UTC", zone.error().message);
+  return tuning;
+}
+
 engine::EngineOptions engine_options(const CommandLine& line, const store::HomePaths& paths,
                                      const store::Settings& settings) {
   engine::EngineOptions options;
@@ -82,16 +94,9 @@ engine::EngineOptions engine_options(const CommandLine& line, const store::HomeP
                                   : settings.base.working_directory;
   options.keeper_program = line.program.parent_path() / "appkeeper";
   options.inherited_environment = runtime::inheritable_environment(settings.base.inherit_env);
-  options.policy.stop_grace = settings.base.stop_grace;
-  options.policy.backoff_limit = settings.base.backoff_limit;
   options.policy.restart_lost_runs = true;
   options.policy.handover = true;
-  if (auto zone = platform::load_zone(settings.base.posix_timezone))
-    options.policy.zone = *zone;
-  else
-    spdlog::warn("BaseConfig.PosixTimezone: {}; schedules are read in UTC", zone.error().message);
-  options.health_check_interval = settings.base.health_check_interval;
-  options.output_limit_bytes = settings.base.output_limit_bytes;
+  options.tuning = tuning(settings);
   return options;
 }
 
@@ -213,8 +218,9 @@ Result<std::unique_ptr<Daemon>> Daemon::open(const CommandLine& line) {
                                   .version = std::string(kVersion),
                                   .apps = [&parts] { return app_uses(parts.engine->directory(), parts.sampler); },
                                   .requests = &parts.requests->metrics()});
-  parts.configuration->observe([service = parts.service](const store::Settings& changed) {
+  parts.configuration->observe([service = parts.service, engine = parts.engine.get()](const store::Settings& changed) {
     set_log_level(changed.base.log_level);
+    engine->tune(tuning(changed));
     service->set_cross_site_policy(cross_site_policy(changed));
   });
 

@@ -26,6 +26,12 @@ Error no_such_app(std::string_view name) {
   return {ErrorKind::not_found, fmt::format("No such application <{}> found", name), {}};
 }
 
+void apply(core::Policy& policy, const Tuning& tuning) {
+  policy.stop_grace = tuning.stop_grace;
+  policy.backoff_limit = tuning.backoff_limit;
+  policy.zone = tuning.zone;
+}
+
 Error replaced(std::string_view name) {
   return {ErrorKind::conflict, fmt::format("Application <{}> was replaced by another request, try again", name), {}};
 }
@@ -40,7 +46,7 @@ Engine::Engine(EngineOptions options, store::DefinitionStore& definitions, store
       launch_{options_.default_directory.string(), options_.inherited_environment, runtime::own_user()},
       work_(context_.get_executor()),
       timers_(context_, [this] { clock_was_set(); }),
-      watch_(context_, timers_, outputs_, options_.output_limit_bytes),
+      watch_(context_, timers_, outputs_, options_.tuning.output_limit_bytes),
       supervisor_(context_, timers_, outputs_,
                   {.home = options_.home,
                    .keeper_program = options_.keeper_program,
@@ -56,11 +62,14 @@ Engine::Engine(EngineOptions options, store::DefinitionStore& definitions, store
                          keeper_pid_ = supervisor_.keeper_pid();
                          spdlog::info("the keeper is back");
                        }}),
-      health_(timers_, supervisor_, launch_, options_.health_check_interval,
+      health_(timers_, supervisor_, launch_, options_.tuning.health_check_interval,
               [this](const std::string& name, std::uint64_t generation, bool healthy) {
                 App* app = find(name, generation);
                 if (app != nullptr && app->state.healthy != healthy) feed(*app, core::event::HealthChanged{healthy});
-              }) {}
+              }) {
+  apply(options_.policy, options_.tuning);
+  zone_ = options_.tuning.zone;
+}
 
 Engine::~Engine() {
   stop();
@@ -68,10 +77,34 @@ Engine::~Engine() {
 
 // Every plan is made in wall time: each app looks at its own again.
 void Engine::clock_was_set() {
+  feed_all(core::event::TimerDue{});
+}
+
+void Engine::feed_all(const core::Event& event) {
   std::vector<std::pair<std::string, std::uint64_t>> apps;
   for (const auto& [name, app] : apps_) apps.emplace_back(name, app->generation);
   for (const auto& [name, generation] : apps)
-    if (App* app = find(name, generation)) feed(*app, core::event::TimerDue{});
+    if (App* app = find(name, generation)) feed(*app, event);
+}
+
+void Engine::tune(Tuning tuning) {
+  {
+    const std::lock_guard lock(zone_mutex_);
+    zone_ = tuning.zone;
+  }
+  boost::asio::post(context_, [this, tuning = std::move(tuning)] {
+    const bool other_zone = !(tuning.zone == options_.policy.zone);
+    const bool other_limit = tuning.backoff_limit != options_.policy.backoff_limit;
+    apply(options_.policy, tuning);
+    health_.set_interval(tuning.health_check_interval);
+    watch_.set_limit(tuning.output_limit_bytes);
+    if (other_zone || other_limit) feed_all(core::event::PolicyChanged{.zone = other_zone});
+  });
+}
+
+core::Zone Engine::zone() const {
+  const std::lock_guard lock(zone_mutex_);
+  return zone_;
 }
 
 Result<void> Engine::start() {

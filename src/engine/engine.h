@@ -10,6 +10,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <thread>
@@ -37,6 +38,15 @@ namespace appmesh::engine {
 template <typename T = void>
 using Done = std::move_only_function<void(Result<T>)>;
 
+// What the configuration may change while the engine runs.
+struct Tuning {
+  std::chrono::seconds stop_grace{3};
+  std::chrono::seconds backoff_limit{300};
+  std::chrono::seconds health_check_interval{10};
+  std::uint64_t output_limit_bytes = 100ULL * 1024 * 1024;  // of one run's file
+  core::Zone zone;                                          // of cron expressions and of times shown as text
+};
+
 struct EngineOptions {
   std::filesystem::path home;
   std::filesystem::path output_directory;   // HOME/work/stdout
@@ -46,9 +56,8 @@ struct EngineOptions {
   // The OS user that runs of an owner's apps switch to, empty for the daemon's own. Asked at each start on the engine
   // thread, so it must not wait. An error is the reason of a failed start. Absent: no run switches.
   std::function<Result<std::string>(const std::string& owner)> exec_user;
-  core::Policy policy;
-  std::chrono::seconds health_check_interval{10};
-  std::uint64_t output_limit_bytes = 100ULL * 1024 * 1024;  // of one run's file
+  core::Policy policy;  // but for what tuning says
+  Tuning tuning;
   std::size_t max_apps = 20'000;
 };
 
@@ -93,6 +102,10 @@ class Engine {
 
   [[nodiscard]] std::int32_t keeper_pid() const { return keeper_pid_.load(std::memory_order_relaxed); }  // 0: none
 
+  // Acts at once: plans made in another zone are made anew, and a longer back-off than the new limit is cut.
+  void tune(Tuning tuning);
+  [[nodiscard]] core::Zone zone() const;
+
   // New or changed; a `pid` other than that of the app's own run is a process to adopt. The definition is on disk
   // before `done`; an app that is due has been asked to start by then.
   void register_app(core::AppDefinition definition, Expected expected, Done<AppViewPtr> done);
@@ -116,6 +129,7 @@ class Engine {
   // Events are queued and worked off one after another, so an effect may cause events without recursion.
   void feed(App& app, core::Event event);
   void clock_was_set();
+  void feed_all(const core::Event& event);
   void work_off_events();
   void carry_out(App& app, std::vector<core::Effect> effects);
   void carry_out(App& app, const core::Effect& effect);
@@ -190,6 +204,8 @@ class Engine {
   bool working_off_ = false;
   std::unordered_map<std::string, std::deque<std::move_only_function<void()>>> busy_names_;
   std::uint64_t last_generation_ = 0;
+  mutable std::mutex zone_mutex_;  // held for a copy; the engine thread itself reads options_.policy.zone
+  core::Zone zone_;
   std::atomic<std::int32_t> keeper_pid_{0};
   std::thread thread_;
 };

@@ -63,6 +63,12 @@ void HealthChecks::forget(const std::string& app) {
   abandon(check);
 }
 
+void HealthChecks::set_interval(std::chrono::seconds interval) {
+  if (std::exchange(interval_, interval) == interval) return;
+  for (auto& [app, check] : checks_)
+    if (!check.running && check.begun != core::SteadyTime{}) plan_next(app, check);
+}
+
 void HealthChecks::abandon(Check& check) {
   timers_.cancel(std::exchange(check.timer, 0));
   const auto id = std::exchange(check.running, std::nullopt);

@@ -31,6 +31,8 @@ class HealthChecks {
   void follow(const std::string& app, std::uint64_t generation, core::RunNumber living_run,
               const std::shared_ptr<const core::AppDefinition>& definition);
   void forget(const std::string& app);
+  // A check that is waited for comes by the new interval, counted from the last one.
+  void set_interval(std::chrono::seconds interval);
 
   // What the supervisor tells of runs of kind `health`, those of an earlier daemon included: they are ended.
   void started(LiveRun& run);

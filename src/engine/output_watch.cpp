@@ -15,6 +15,7 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr auto kQuietWait = 1s;    // between two looks at a file that nobody follows
+constexpr auto kCutPause = 1ms;    // between two files that a lower limit cuts: each may cost a few system calls
 constexpr auto kPollWait = 200ms;  // only when the kernel has no watch left for us
 
 }  // namespace
@@ -48,6 +49,18 @@ void OutputWatch::remove(const runtime::RunId& run) {
   }
   outputs_.bound(file.app, file.number, limit_bytes_);
   wake_ready(file, true);
+}
+
+void OutputWatch::set_limit(std::uint64_t limit_bytes) {
+  if (std::exchange(limit_bytes_, limit_bytes) <= limit_bytes) return;
+  std::chrono::microseconds pause{0};
+  for (auto& [run, file] : files_) {
+    pause += kCutPause;
+    timers_.after(pause, [this, run = run] {
+      if (const auto found = files_.find(run); found != files_.end())
+        outputs_.bound(found->second.app, found->second.number, limit_bytes_);
+    });
+  }
 }
 
 void OutputWatch::wait(const runtime::RunId& run, std::uint64_t position, std::chrono::milliseconds timeout,

@@ -34,6 +34,9 @@ class OutputWatch {
   // Wakes everybody who waits for it, bounds the file a last time.
   void remove(const runtime::RunId& run);
 
+  // Files that are too long by now are cut soon, a few at a time.
+  void set_limit(std::uint64_t limit_bytes);
+
   // `wake` is called once: when the file is longer than `position`, when the run is removed, or after `timeout`.
   void wait(const runtime::RunId& run, std::uint64_t position, std::chrono::milliseconds timeout, Wake wake);
 

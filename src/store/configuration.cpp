@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "core/version.h"
+#include "platform/time_zone.h"
 #include "store/config_file.h"
 #include "store/config_keys.h"
 #include "store/home_paths.h"
@@ -411,6 +412,10 @@ Result<void> Configuration::reload() {
 Result<void> Configuration::commit(json::object saved) {
   auto state = derive(std::move(saved));
   if (!state) return std::unexpected(state.error());
+  // A host may have lost its zone files; then what was configured before stays so and is told in the log.
+  if (const auto& zone = state->settings->base.posix_timezone; zone != settings()->base.posix_timezone)
+    if (const auto known = platform::load_zone(zone); !known)
+      return refuse("BaseConfig.PosixTimezone", known.error().message);
   if (auto written = write_config_file(home_paths(home_).config_file, state->saved); !written) return written;
   publish(std::move(*state));
   return {};
