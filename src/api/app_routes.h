@@ -23,7 +23,8 @@ struct AppRoutes {
 };
 
 void add_app_routes(RouteTable& table, AppRoutes wiring);  // view, register, enable, disable, restart, remove, history
-void add_output_routes(RouteTable& table, AppRoutes wiring);  // output
-void add_run_routes(RouteTable& table, AppRoutes wiring);     // run, syncrun
+void add_output_routes(RouteTable& table, AppRoutes wiring);    // output
+void add_run_routes(RouteTable& table, AppRoutes wiring);       // run, syncrun
+void add_schedule_routes(RouteTable& table, AppRoutes wiring);  // preview
 
 }  // namespace appmesh::api

@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include "cli/exit_code.h"
+#include "cli/format.h"
 
 namespace appmesh::cli {
 
@@ -41,6 +42,53 @@ std::string read_file(const std::string& path, std::size_t limit) {
   text.resize(static_cast<std::size_t>(file.gcount()));
   if (text.size() > limit) throw CliError(kFailed, path + " is over " + std::to_string(limit) + " bytes");
   return text;
+}
+
+boost::json::object& child_object(App& app, const char* field) {
+  boost::json::value& value = app.json()[field];
+  if (!value.is_object()) value.emplace_object();
+  return value.get_object();
+}
+
+namespace {
+
+std::int64_t time_of(const char* option, const std::string& text) {
+  const auto epoch = parse_time(text);
+  if (!epoch) throw CliError(kUsage, std::string(option) + " '" + text + "' is no time: write 2025-01-31T08:00:00");
+  return *epoch;
+}
+
+std::int64_t time_of_day(const char* option, const std::string& text) {
+  const auto seconds = parse_time_of_day(text);
+  if (!seconds)
+    throw CliError(kUsage, std::string(option) + " '" + text + "' is no time of day: write 08:00 or 08:00:00");
+  return *seconds;
+}
+
+}  // namespace
+
+void add_schedule_options(CLI::App& verb, ScheduleOptions& options) {
+  verb.add_option("-b,--begin-time", options.begin, "not before this local time (2025-01-31T08:00:00)");
+  verb.add_option("-x,--end-time", options.end, "not after this local time");
+  verb.add_option("-S,--daily-begin", options.daily_begin, "daily window from this local time of day (08:00)");
+  verb.add_option("-E,--daily-end", options.daily_end, "daily window until this local time of day");
+  verb.add_option("-i,--interval", options.interval, "start every so often: seconds, ISO 8601, or cron with -Y");
+  verb.add_flag("-Y,--cron", options.cron, "-i is a cron expression");
+}
+
+void set_schedule(App& app, const ScheduleOptions& options) {
+  if (!options.begin.empty()) app.set("start_time", time_of("-b", options.begin));
+  if (!options.end.empty()) app.set("end_time", time_of("-x", options.end));
+  if (options.daily_begin.empty() != options.daily_end.empty()) throw CliError(kUsage, "-S and -E belong together");
+  if (!options.daily_begin.empty()) {
+    child_object(app, "daily_limitation")["daily_start"] = time_of_day("-S", options.daily_begin);
+    child_object(app, "daily_limitation")["daily_end"] = time_of_day("-E", options.daily_end);
+  }
+  if (options.cron && options.interval.empty() && !app.json().contains("start_interval_seconds")) {
+    throw CliError(kUsage, "-Y needs the cron expression in -i");
+  }
+  if (!options.interval.empty()) app.set("start_interval_seconds", boost::json::string(options.interval));
+  if (options.cron) app.set("cron", true);
 }
 
 }  // namespace appmesh::cli

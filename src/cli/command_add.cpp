@@ -5,18 +5,18 @@
 #include "cli/app_options.h"
 #include "cli/commands.h"
 #include "cli/exit_code.h"
-#include "cli/format.h"
 #include "cli/terminal.h"
 
 namespace appmesh::cli {
 namespace {
 
 struct AddOptions {
-  std::string app, command, description, working_dir, status, health_check, image, begin, end, daily_begin, daily_end;
-  std::string interval, metadata, stop_timeout, exit_policy, document;
+  std::string app, command, description, working_dir, status, health_check, image;
+  std::string metadata, stop_timeout, exit_policy, document;
+  ScheduleOptions schedule;
   std::vector<std::string> env, secret_env, control;
   std::optional<std::int64_t> pid, memory, virtual_memory, cpu_shares, log_cache, permission;
-  bool shell = false, session_login = false, cron = false, force = false;
+  bool shell = false, session_login = false, force = false;
 };
 
 void set_text(App& app, const char* field, const std::string& value) {
@@ -27,12 +27,6 @@ void set_number(App& app, const char* field, const std::optional<std::int64_t>& 
   if (value) app.set(field, *value);
 }
 
-boost::json::object& child(App& app, const char* field) {
-  boost::json::value& value = app.json()[field];
-  if (!value.is_object()) value.emplace_object();
-  return value.get_object();
-}
-
 std::int64_t status_number(const std::string& text) {
   for (const char* yes : {"1", "true", "enabled", "enable", "on"}) {
     if (text == yes) return 1;
@@ -41,19 +35,6 @@ std::int64_t status_number(const std::string& text) {
     if (text == no) return 0;
   }
   throw CliError(kUsage, "-s " + text + " is neither enabled nor disabled");
-}
-
-std::int64_t time_of(const char* option, const std::string& text) {
-  const auto epoch = parse_time(text);
-  if (!epoch) throw CliError(kUsage, std::string(option) + " '" + text + "' is no time: write 2025-01-31T08:00:00");
-  return *epoch;
-}
-
-std::int64_t time_of_day(const char* option, const std::string& text) {
-  const auto seconds = parse_time_of_day(text);
-  if (!seconds)
-    throw CliError(kUsage, std::string(option) + " '" + text + "' is no time of day: write 08:00 or 08:00:00");
-  return *seconds;
 }
 
 void set_policies(App& app, const AddOptions& options) {
@@ -67,21 +48,6 @@ void set_policies(App& app, const AddOptions& options) {
     }
     app.set_control_behavior(std::atoi(code.c_str()), entry.substr(colon + 1));
   }
-}
-
-void set_schedule(App& app, const AddOptions& options) {
-  if (!options.begin.empty()) app.set("start_time", time_of("-b", options.begin));
-  if (!options.end.empty()) app.set("end_time", time_of("-x", options.end));
-  if (options.daily_begin.empty() != options.daily_end.empty()) throw CliError(kUsage, "-S and -E belong together");
-  if (!options.daily_begin.empty()) {
-    child(app, "daily_limitation")["daily_start"] = time_of_day("-S", options.daily_begin);
-    child(app, "daily_limitation")["daily_end"] = time_of_day("-E", options.daily_end);
-  }
-  if (options.cron && options.interval.empty() && !app.json().contains("start_interval_seconds")) {
-    throw CliError(kUsage, "-Y needs the cron expression in -i");
-  }
-  set_text(app, "start_interval_seconds", options.interval);
-  if (options.cron) app.set("cron", true);
 }
 
 App make_app(const AddOptions& options) {
@@ -105,10 +71,10 @@ App make_app(const AddOptions& options) {
   set_number(app, "pid", options.pid);
   set_number(app, "stdout_cache_num", options.log_cache);
   set_number(app, "permission", options.permission);
-  if (options.memory) child(app, "resource_limit")["memory_mb"] = *options.memory;
-  if (options.virtual_memory) child(app, "resource_limit")["memory_virt_mb"] = *options.virtual_memory;
-  if (options.cpu_shares) child(app, "resource_limit")["cpu_shares"] = *options.cpu_shares;
-  set_schedule(app, options);
+  if (options.memory) child_object(app, "resource_limit")["memory_mb"] = *options.memory;
+  if (options.virtual_memory) child_object(app, "resource_limit")["memory_virt_mb"] = *options.virtual_memory;
+  if (options.cpu_shares) child_object(app, "resource_limit")["cpu_shares"] = *options.cpu_shares;
+  set_schedule(app, options.schedule);
   set_policies(app, options);
   set_environment(app, options.env, false);
   set_environment(app, options.secret_env, true);
@@ -163,13 +129,7 @@ void add_definition_options(CLI::App& verb, AddOptions& options) {
   verb.add_flag("-f,--force", options.force, "change the app if it exists");
 }
 
-void add_schedule_options(CLI::App& verb, AddOptions& options) {
-  verb.add_option("-b,--begin-time", options.begin, "not before this local time (2025-01-31T08:00:00)");
-  verb.add_option("-x,--end-time", options.end, "not after this local time");
-  verb.add_option("-S,--daily-begin", options.daily_begin, "daily window from this local time of day (08:00)");
-  verb.add_option("-E,--daily-end", options.daily_end, "daily window until this local time of day");
-  verb.add_option("-i,--interval", options.interval, "start every so often: seconds, ISO 8601, or cron with -Y");
-  verb.add_flag("-Y,--cron", options.cron, "-i is a cron expression");
+void add_policy_options(CLI::App& verb, AddOptions& options) {
   verb.add_option("-R,--stop-timeout", options.stop_timeout, "grace between SIGTERM and SIGKILL: seconds or ISO 8601");
   verb.add_option("-Q,--exit", options.exit_policy, "after an exit: standby (default), restart, keepalive or remove")
       ->check(CLI::IsMember({"standby", "restart", "keepalive", "remove"}, CLI::ignore_case));
@@ -184,7 +144,8 @@ void add_add_command(CLI::App& root, Context& context) {
       root, context, "add", "Register an app",
       [](CLI::App& verb, AddOptions& options) {
         add_definition_options(verb, options);
-        add_schedule_options(verb, options);
+        add_schedule_options(verb, options.schedule);
+        add_policy_options(verb, options);
       },
       add);
 }

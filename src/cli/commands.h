@@ -17,6 +17,7 @@ void add_session_commands(CLI::App& root, Context& context);     // logon logoff
 void add_view_command(CLI::App& root, Context& context);         // view
 void add_history_command(CLI::App& root, Context& context);      // history
 void add_add_command(CLI::App& root, Context& context);          // add
+void add_schedule_command(CLI::App& root, Context& context);     // schedule
 void add_app_commands(CLI::App& root, Context& context);         // rm enable disable restart
 void add_run_commands(CLI::App& root, Context& context);         // run exec
 void add_host_commands(CLI::App& root, Context& context);        // label config resource metric log

@@ -137,13 +137,14 @@ std::optional<WallTime> window_close(const AppDefinition& d, WallTime at) {
 Result<std::vector<std::int64_t>> preview(const AppDefinition& definition, std::int64_t count, WallTime now,
                                           const Zone& zone) {
   constexpr std::int64_t kMost = 1000;
+  constexpr std::int64_t kLastSecond = 253402300799;  // 9999-12-31T23:59:59Z: nobody plans further
   if (count < 1 || count > kMost)
-    return fail(ErrorKind::invalid_argument, fmt::format("count: {} is not in 1..{}", count, kMost));
+    return fail(ErrorKind::invalid_argument, fmt::format("field 'count': must be in 1..{}", kMost));
   AppDefinition d = definition;
   if (d.register_time == 0) d.register_time = epoch_seconds(now);
   std::vector<std::int64_t> starts;
   auto next = next_due(d, now, zone);
-  while (next && starts.size() < static_cast<std::size_t>(count)) {
+  while (next && *next <= at_second(kLastSecond) && starts.size() < static_cast<std::size_t>(count)) {
     starts.push_back(epoch_seconds(*next));
     if (is_recurring(d)) {
       next = next_occurrence(d, *next, zone);

@@ -103,6 +103,9 @@ TEST(ScheduleTest, APreviewHasALimit) {
   for (const std::int64_t count : {-1, 0, 1001})
     EXPECT_EQ(preview(every(1), count, at(0), {}).error().kind, ErrorKind::invalid_argument);
   EXPECT_EQ(preview(every(1), 1000, at(0), {})->size(), 1000U);
+  AppDefinition d = every(1);
+  d.start_interval = DurationText{"P1000Y", std::chrono::days(365 * 1000)};
+  EXPECT_LT(preview(d, 1000, at(0), {})->size(), 12U) << "nobody plans past the year 9999";
 }
 
 }  // namespace

@@ -162,6 +162,20 @@ boost::json::array Client::app_runs(std::string_view name, int limit, std::strin
   return parse_array(send("GET", app_path(name, "runs"), std::move(query)));
 }
 
+std::vector<std::int64_t> Client::preview_schedule(const App& app, int count) {
+  App asked = app;
+  asked.set("count", count);
+  const App reply(parse_object(send("POST", "/appmesh/schedule/preview", {}, boost::json::serialize(asked.json()))));
+  std::vector<std::int64_t> starts;
+  const boost::json::value* next = reply.json().if_contains("next");
+  if (next == nullptr || !next->is_array())
+    throw ClientError(ErrorKind::kProtocol, "the server's answer has no starts");
+  for (const boost::json::value& start : next->get_array()) {
+    if (start.is_int64()) starts.push_back(start.get_int64());
+  }
+  return starts;
+}
+
 Run Client::run_async(const App& app, const RunOptions& options) {
   const Fields query{{"timeout", seconds_text(options.timeout)}, {"lifecycle", seconds_text(options.lifetime)}};
   const App reply(parse_object(send("POST", "/appmesh/app/run", query, boost::json::serialize(app.json()))));

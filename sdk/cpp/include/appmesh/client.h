@@ -107,6 +107,8 @@ class Client {
   bool app_healthy(std::string_view name);
   Output app_output(std::string_view name, const OutputQuery& query = {});
   boost::json::array app_runs(std::string_view name, int limit = 0, std::string_view before = {});
+  // When an app with this schedule would start, were it registered now: at most `count` epoch seconds.
+  std::vector<std::int64_t> preview_schedule(const App& app, int count = 5);
   Run run_async(const App& app, const RunOptions& options = {});
   SyncResult run_sync(const App& app, const RunOptions& options = {});
 
