@@ -26,6 +26,27 @@ class Fields {
   const TimeText& time_text_;
 };
 
+std::int64_t mean(engine::TaskFigures::Duration total, std::uint64_t count) {
+  return count == 0 ? 0 : total.count() / static_cast<std::int64_t>(count);
+}
+
+boost::json::object tasks_json(const engine::TaskFigures& tasks) {
+  return {{"queued", tasks.queued},
+          {"active", tasks.active},
+          {"waiting_workers", tasks.waiting_workers},
+          {"submitted", tasks.submitted},
+          {"answered", tasks.answered},
+          {"timed_out", tasks.timed_out},
+          {"interrupted", tasks.interrupted},
+          {"cancelled", tasks.cancelled},
+          {"abandoned", tasks.abandoned},
+          {"refused", tasks.refused},
+          {"wait_us_mean", mean(tasks.wait_total, tasks.taken)},
+          {"wait_us_max", tasks.wait_max.count()},
+          {"service_us_mean", mean(tasks.service_total, tasks.answered)},
+          {"service_us_max", tasks.service_max.count()}};
+}
+
 }  // namespace
 
 boost::json::object app_json(const engine::AppView& app, const ProcessSample* sample,
@@ -67,8 +88,10 @@ boost::json::object app_json(const engine::AppView& app, const ProcessSample* sa
       json["fd"] = sample->descriptors;
       json["pstree"] = sample->tree;
     }
-    json["task_id"] = 0;
-    json["task_status"] = "idle";
+    const engine::TaskFigures tasks = app.tasks->figures();
+    json["task_id"] = tasks.last_task;
+    json["task_status"] = tasks.busy() ? "busy" : "idle";
+    if (tasks.submitted > 0 || tasks.waiting_workers > 0) json["tasks"] = tasks_json(tasks);
   }
   return json;
 }

@@ -26,5 +26,6 @@ void add_app_routes(RouteTable& table, AppRoutes wiring);  // view, register, en
 void add_output_routes(RouteTable& table, AppRoutes wiring);    // output
 void add_run_routes(RouteTable& table, AppRoutes wiring);       // run, syncrun
 void add_schedule_routes(RouteTable& table, AppRoutes wiring);  // preview
+void add_task_routes(RouteTable& table, AppRoutes wiring);      // task
 
 }  // namespace appmesh::api

@@ -39,8 +39,7 @@ class ConfigRoutesTest : public testing::Test {
   }
 
   Response call(Method method, std::string path, std::vector<NameValue> query = {}, std::string body = {}) {
-    const Request request{
-        .method = method, .path = std::move(path), .query = std::move(query), .body = std::move(body)};
+    Request request{.method = method, .path = std::move(path), .query = std::move(query), .body = std::move(body)};
     auto match = table_.find(method, request.path);
     EXPECT_TRUE(match) << request.path;
     Context context{.request = request, .principal = nullptr, .variables = match->variables};

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -39,6 +40,9 @@ struct Request {
   std::string peer;                        // address text of the other end, without port
   std::string id;                          // short, for the log and for 500 answers
   std::shared_ptr<Connection> connection;  // TCP and WebSocket; null where nothing can be sent unasked
+  // Takes what to call, on the connection's thread, when the peer hangs up before it has its answer; the last one given
+  // counts, and it is dropped with the answer. For handlers that wait long. May be empty.
+  std::function<void(std::move_only_function<void()>)> when_peer_leaves;
 
   // First value of that name. A parameter that is there without a value is an empty string.
   [[nodiscard]] std::optional<std::string_view> query_value(std::string_view name) const;

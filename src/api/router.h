@@ -45,7 +45,7 @@ struct PathVariable {
 
 // What a handler is given. Lives until the handler's coroutine ends.
 struct Context {
-  const Request& request;
+  Request& request;                                      // a handler may move the body out
   std::shared_ptr<const security::Principal> principal;  // null exactly on free routes
   std::array<PathVariable, kMaxPathVariables> variables;
 

@@ -65,7 +65,7 @@ boost::asio::awaitable<Response> Service::handle(Request request) {
   co_return response;
 }
 
-boost::asio::awaitable<Response> Service::dispatch(const Request& request, const Route*& route) {
+boost::asio::awaitable<Response> Service::dispatch(Request& request, const Route*& route) {
   switch (request.method) {
     case Method::head:
       co_return empty_response(200);

@@ -42,7 +42,7 @@ class Service {
   [[nodiscard]] const RouteTable& routes() const { return routes_; }
 
  private:
-  boost::asio::awaitable<Response> dispatch(const Request& request, const Route*& route);
+  boost::asio::awaitable<Response> dispatch(Request& request, const Route*& route);
   [[nodiscard]] std::shared_ptr<const CrossSitePolicy> policy() const;
 
   const RouteTable routes_;

@@ -12,6 +12,7 @@ struct Engine::App {
   std::uint64_t generation = 0;
   core::LifecycleState state;
   TimerId timer = 0;
+  std::shared_ptr<TaskQueue> tasks;
   std::optional<AttachTarget> attach;  // what the next start takes instead of starting anything
 
   runtime::RunId run_id{};  // of the newest run

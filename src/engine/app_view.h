@@ -13,6 +13,7 @@
 
 #include "core/app_definition.h"
 #include "core/lifecycle.h"
+#include "engine/task_queue.h"
 
 namespace appmesh::engine {
 
@@ -36,6 +37,7 @@ struct AppView {
   std::optional<core::WallTime> next_start;
   std::string last_error;
   std::optional<core::WallTime> last_error_time;
+  std::shared_ptr<TaskQueue> tasks;  // never null; the one thing here that is not a picture but the real queue
 };
 
 using AppViewPtr = std::shared_ptr<const AppView>;

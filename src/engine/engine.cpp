@@ -52,7 +52,8 @@ Engine::Engine(EngineOptions options, store::DefinitionStore& definitions, store
                    .keeper_program = options_.keeper_program,
                    .cgroup_parent = cgroup_parent(options_.home),
                    .exec_user = options_.exec_user},
-                  {.on_started = [this](LiveRun& run) { run_started(run); },
+                  {.on_created = [this](const LiveRun& run) { run_created(run); },
+                   .on_started = [this](LiveRun& run) { run_started(run); },
                    .on_start_failed = [this](LiveRun& run, std::string reason) { run_failed(run, std::move(reason)); },
                    .on_exited = [this](LiveRun& run) { run_exited(run); },
                    .on_gone = [this](LiveRun& run) { run_gone(run); },
@@ -147,6 +148,7 @@ Result<Engine::App*> Engine::find_expected(const std::string& name, std::uint64_
 Engine::App& Engine::add_app(std::shared_ptr<const core::AppDefinition> definition) {
   auto app = std::make_unique<App>();
   app->generation = ++last_generation_;
+  app->tasks = std::make_shared<TaskQueue>(task_budget_);
   app->state.status = definition->status;
   app->state.definition = std::move(definition);
   // A run of a deleted app of this name may still be ending: its number, and its output file, stay its own.

@@ -27,6 +27,7 @@
 #include "engine/health_checks.h"
 #include "engine/output_watch.h"
 #include "engine/run_supervisor.h"
+#include "engine/task_queue.h"
 #include "engine/timers.h"
 #include "runtime/launch.h"
 #include "runtime/output_files.h"
@@ -142,6 +143,7 @@ class Engine {
   void save_state(const App& app);
   void save_definition(App& app);
 
+  void run_created(const LiveRun& run);
   void run_started(LiveRun& run);
   void run_failed(LiveRun& run, std::string reason);
   void run_exited(LiveRun& run);
@@ -183,6 +185,7 @@ class Engine {
   EngineOptions options_;
   store::DefinitionStore& definitions_;
   store::StateStore& states_;
+  std::shared_ptr<TaskBudget> task_budget_ = std::make_shared<TaskBudget>();
   AppDirectory directory_;
   runtime::OutputFiles outputs_;
   runtime::LaunchOptions launch_;

@@ -164,6 +164,7 @@ void Engine::publish(App& app) {
   if (state.next_start) view->next_start = state.next_start->wall;
   view->last_error = state.last_error;
   view->last_error_time = state.last_error_time;
+  view->tasks = app.tasks;
   directory_.publish(std::move(view));
   health_.follow(app.name(), app.generation, state.phase == core::Phase::running ? app.run_number : 0,
                  state.definition);
@@ -200,6 +201,7 @@ void Engine::save_definition(App& app) {
 void Engine::delete_app(App& app) {
   const std::string name = app.name();
   timers_.cancel(app.timer);
+  app.tasks->close();
   for (const auto& id : {app.run_id, app.outgoing_id.value_or(app.run_id)}) {
     LiveRun* run = supervisor_.find(id);
     if (run == nullptr) continue;
@@ -239,6 +241,12 @@ LiveRun* Engine::live_run(const App& app, core::RunNumber number) {
   return nullptr;
 }
 
+// Its process may ask for a task before the keeper's answer to the spawn is here.
+void Engine::run_created(const LiveRun& run) {
+  if (App* app = find(run.tag.app, run.app_generation))
+    app->tasks->add_worker(run.id, run.tag.instance, run.tag.process_key);
+}
+
 void Engine::run_started(LiveRun& run) {
   if (run.tag.kind == runtime::RunKind::health) return health_.started(run);
   App* app = app_of(run);
@@ -247,6 +255,7 @@ void Engine::run_started(LiveRun& run) {
     return;
   }
   app->pid = run.pid;
+  app->tasks->worker_started(run.id);
   watch_.add(run.id, run.tag.app, run.tag.run_number);
   feed(*app, core::event::RunStarted{run.tag.run_number, run.pid});
   if (App* still = app_of(run)) settle_limits(*still);
@@ -257,6 +266,7 @@ void Engine::run_failed(LiveRun& run, std::string reason) {
   if (run.tag.kind == runtime::RunKind::health) return health_.start_failed(run);
   App* app = app_of(run);
   if (app == nullptr) return orphan_gone(run);
+  app->tasks->remove_worker(run.id);
   app->run_complete = true;
   const bool on_demand = app->state.on_demand.has_value();
   feed(*app, core::event::StartFailed{run.tag.run_number, reason});
@@ -272,6 +282,7 @@ void Engine::run_exited(LiveRun& run) {
   App* app = app_of(run);
   if (app != nullptr) {
     if (app->run_id == run.id) app->pid = 0;
+    app->tasks->remove_worker(run.id);
     feed(*app, core::event::RunExited{.run = run.tag.run_number,
                                       .return_code = run.exit->return_code,
                                       .known = run.exit->known,

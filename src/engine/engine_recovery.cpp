@@ -176,6 +176,10 @@ void Engine::recover_app(App& app, const std::vector<const runtime::KnownRun*>& 
     app.pid = newest->exit ? 0 : newest->pid;
     supervisor_.adopt_known(*newest, newest_tag, app.generation);
     watch_.add(newest->id, newest_tag.app, number);
+    if (!newest->exit) {  // a worker goes on with the key that it was born with
+      app.tasks->add_worker(newest->id, newest_tag.instance, newest_tag.process_key);
+      app.tasks->worker_started(newest->id);
+    }
   } else {
     app.pid = 0;
     app.run_complete = app.run_number != 0;

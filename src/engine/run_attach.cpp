@@ -73,6 +73,7 @@ LiveRun& RunSupervisor::attach(const core::AppDefinition& definition, std::uint6
   run.tag.run_number = number;
   run.tag.process_key = platform::random_hex(kProcessKeyBytes);
   runs_.emplace(run.id, std::move(owned));
+  handlers_.on_created(run);
   const auto refuse = [&](std::string reason) -> LiveRun& {
     fail_later(run, "attach: " + std::move(reason));
     return run;

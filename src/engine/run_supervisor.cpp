@@ -148,6 +148,7 @@ LiveRun& RunSupervisor::start(const core::AppDefinition& definition, std::uint64
   run.tag.awaited = awaited;
   if (kind == runtime::RunKind::app) run.tag.process_key = platform::random_hex(kProcessKeyBytes);
   runs_.emplace(run.id, std::move(owned));
+  if (kind == runtime::RunKind::app) handlers_.on_created(run);
 
   if (!definition.docker_image.empty()) {
     fail_later(run, "docker: no container engine is supported yet");

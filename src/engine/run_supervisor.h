@@ -70,6 +70,8 @@ struct LiveRun {
 class RunSupervisor {
  public:
   struct Handlers {
+    // The one report from inside a call: a run of an app has its id and its key, and cannot have used them yet.
+    std::function<void(const LiveRun&)> on_created;
     std::function<void(LiveRun&)> on_started;
     std::function<void(LiveRun&, std::string reason)> on_start_failed;  // the run is forgotten after it
     std::function<void(LiveRun&)> on_exited;                            // exit is set

@@ -70,7 +70,12 @@ asio::awaitable<bool> HttpConnection::serve_one() {
   request.transport = api::TransportKind::https;
   request.peer = peer_;
   request.id = next_request_id();
+  request.when_peer_leaves = [this](std::move_only_function<void()> left) {
+    peer_left_ = std::move(left);
+    watch_for_hang_up();
+  };
   const api::Response response = co_await shared_->service->handle(std::move(request));
+  peer_left_ = nullptr;
   static_cast<void>(account_body(0));
 
   ResponseStyle style;
@@ -87,6 +92,19 @@ asio::awaitable<bool> HttpConnection::serve_one() {
   }
   busy_ = false;
   co_return sent&& style.keep_alive && !shared_->stopping.load(std::memory_order_relaxed);
+}
+
+// A watch that outlives its request serves the next one. Pipelined bytes end it: behind them no end can be seen.
+void HttpConnection::watch_for_hang_up() {
+  if (watching_peer_) return;
+  watching_peer_ = true;
+  stream_.when_readable([weak = weak_from_this()](bool readable) {
+    const auto self = weak.lock();
+    if (self == nullptr) return;
+    self->watching_peer_ = false;
+    if (!self->peer_left_ || (readable && !self->stream_.peer_has_left())) return;
+    std::exchange(self->peer_left_, nullptr)();
+  });
 }
 
 // Nothing of a request is here: give back what memory there is and wait.

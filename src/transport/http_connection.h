@@ -63,6 +63,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
                                                  std::shared_ptr<Streaming> streaming);
   [[nodiscard]] bool take_early_bytes();  // false: the peer has gone
   boost::asio::awaitable<void> refuse(const BadRequest& refusal);
+  void watch_for_hang_up();
   [[nodiscard]] bool consume(RequestParser& parser, std::string_view fresh, BadRequest& refusal);
   [[nodiscard]] bool account_body(std::size_t bytes);  // false: all connections together hold too much
   void set_receive_deadline(const RequestParser& parser);
@@ -78,6 +79,8 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   Deadline::Clock::time_point body_started_{};
   bool busy_ = false;  // a request is being answered
   std::shared_ptr<Streaming> streaming_;
+  bool watching_peer_ = false;
+  std::move_only_function<void()> peer_left_;  // of the request that is being answered
 };
 
 }  // namespace appmesh::transport

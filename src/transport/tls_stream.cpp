@@ -7,6 +7,7 @@
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <openssl/err.h>
+#include <poll.h>
 
 namespace appmesh::transport {
 
@@ -137,6 +138,13 @@ asio::awaitable<void> TlsStream::drain(std::span<char> scratch) {
     const bool ready = co_await wait(State::want_read);
     if (!ready) co_return;
   }
+}
+
+// A close_notify may lie unread before the end, so the bytes themselves do not tell.
+bool TlsStream::peer_has_left() {
+  if (!is_open()) return true;
+  pollfd descriptor{.fd = socket_.native_handle(), .events = POLLRDHUP, .revents = 0};
+  return ::poll(&descriptor, 1, 0) > 0 && (descriptor.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
 }
 
 void TlsStream::close() {

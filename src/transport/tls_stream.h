@@ -47,6 +47,15 @@ class TlsStream {
   // True when decrypted or undecrypted bytes are buffered: then try_read() before waiting.
   [[nodiscard]] bool has_pending() const { return SSL_has_pending(ssl_.get()) == 1; }
 
+  // Calls `readable` once when bytes or an end have come, or when the stream is closed (then with false).
+  template <typename Readable>
+  void when_readable(Readable readable) {
+    socket_.async_wait(
+        boost::asio::ip::tcp::socket::wait_read,
+        [readable = std::move(readable)](const boost::system::error_code& error) mutable { readable(!error); });
+  }
+  [[nodiscard]] bool peer_has_left();  // it has closed its sending side, or the connection is broken
+
   boost::asio::awaitable<Outcome> read_some(std::span<char> buffer);  // never want_*
   boost::asio::awaitable<bool> write(std::string_view data);          // all of it, or false
 
