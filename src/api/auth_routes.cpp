@@ -6,13 +6,9 @@
 #include <string>
 #include <utility>
 
-#include <boost/asio/async_result.hpp>
-#include <boost/asio/post.hpp>
-#include <boost/asio/this_coro.hpp>
-#include <boost/asio/use_awaitable.hpp>
-#include <boost/json/object.hpp>
 #include <sodium.h>
 
+#include "api/session.h"
 #include "platform/clock.h"
 #include "security/passwords.h"
 
@@ -20,98 +16,10 @@ namespace appmesh::api {
 namespace {
 
 namespace asio = boost::asio;
-namespace json = boost::json;
 using security::Claims;
 
 constexpr const char* kTag = "Authentication";
-constexpr std::string_view kRenewPermission = "user-token-renew";
 constexpr std::size_t kMaxCredentialBytes = 4096;
-
-bool is_set(const Request& request, std::string_view header) {
-  const auto value = request.header(header);
-  return value && (*value == "true" || *value == "1");
-}
-
-// A header that is there and says something.
-std::optional<std::string_view> filled(const Request& request, std::string_view header) {
-  const auto value = request.header(header);
-  return value && !value->empty() ? value : std::nullopt;
-}
-
-Response not_stored(Response response) {
-  response.add_header("Cache-Control", "no-store").add_header("Pragma", "no-cache");
-  return response;
-}
-
-Response refusal(const Error& error) {
-  return not_stored(error_response(error));
-}
-
-void set_cookie(Response& response, std::string_view token, std::int64_t seconds) {
-  response.add_header("Set-Cookie",
-                      std::string(kAuthCookie) + "=" + std::string(token) +
-                          "; Path=/; HttpOnly; SameSite=Strict; Secure; Max-Age=" + std::to_string(seconds));
-}
-
-struct Session {
-  std::string access_token;
-  Claims claims;
-  std::int64_t expires_in = 0;
-  std::string group;
-  std::optional<std::string> refresh_token = {};
-};
-
-Response session_response(const Session& session, bool with_cookie) {
-  json::object body{
-      {"token_type", "Bearer"},
-      {"access_token", session.access_token},
-      {"expires_in", session.expires_in},
-      {"expire_time", session.claims.expires},
-      {"issued_at", session.claims.issued_at},
-      {"profile", {{"name", session.claims.user}, {"group", session.group}, {"auth_time", session.claims.issued_at}}}};
-  if (session.refresh_token) body["refresh_token"] = *session.refresh_token;
-  Response response = not_stored(json_response(body));
-  if (with_cookie) set_cookie(response, session.access_token, session.expires_in);
-  return response;
-}
-
-Result<Session> open_session(const AuthRoutes& wiring, const std::string& user, std::string_view audience,
-                             std::chrono::seconds life, bool with_refresh) {
-  const auto now = platform::wall_now();
-  auto access = wiring.tokens.issue(user, audience, life, now);
-  if (!access) return std::unexpected(access.error());
-  const auto snapshot = wiring.users.snapshot();
-  const security::User* known = snapshot->find(user);
-  Session session{.access_token = std::move(access->text),
-                  .claims = std::move(access->claims),
-                  .expires_in = life.count(),
-                  .group = known == nullptr ? std::string{} : known->group};
-  if (with_refresh) {
-    auto refresh = wiring.tokens.issue(user, security::kRefreshAudience, security::refresh_life(life), now);
-    if (!refresh) return std::unexpected(refresh.error());
-    session.refresh_token = std::move(refresh->text);
-  }
-  return session;
-}
-
-// Voids the token and waits for the commit. True: it was this call that did it.
-asio::awaitable<Result<bool>> revoke(security::Tokens& tokens, std::shared_ptr<const Claims> claims) {
-  const auto executor = co_await asio::this_coro::executor;
-  co_return co_await asio::async_initiate<const asio::use_awaitable_t<>&, void(Result<bool>)>(
-      [&tokens, &executor, &claims](auto handler) {
-        // Shared: the store drops its callback when there is nothing to write, and then this side answers.
-        auto waiting = std::make_shared<decltype(handler)>(std::move(handler));
-        const auto answer = [waiting, executor](Result<bool> result) {
-          asio::post(executor,
-                     [waiting, result = std::move(result)]() mutable { std::move (*waiting)(std::move(result)); });
-        };
-        auto revoked = tokens.revoke(*claims, platform::wall_now(), [answer](Result<void> stored) {
-          answer(stored ? Result<bool>(true) : Result<bool>(std::unexpected(std::move(stored.error()))));
-        });
-        if (!revoked || !*revoked) answer(std::move(revoked));
-      },
-      asio::use_awaitable);
-}
 
 struct Credentials {
   std::string user;
@@ -166,10 +74,6 @@ Result<std::string> check_credentials(security::UserDirectory& users, Credential
   }
   security::wipe(credentials.password);
   if (!welcome) return fail(ErrorKind::unauthenticated, "Authentication failed: wrong user or password");
-  // Letting somebody in with one factor where two were asked for would be worse than not letting him in.
-  if (user->mfa_enabled) {
-    return fail(ErrorKind::unauthenticated, "Authentication failed: this daemon can not check TOTP codes yet");
-  }
   return user->name;
 }
 
@@ -185,8 +89,17 @@ asio::awaitable<Response> login(const AuthRoutes& wiring, const Request& request
     return check_credentials(users, std::move(credentials));
   });
   if (!user) co_return refusal(user.error());
+  const auto snapshot = wiring.users.snapshot();
+  const security::User* known = snapshot->find(*user);
+  const bool second_factor = known != nullptr && known->mfa_enabled;
+  const auto code = filled(request, "X-Totp-Code");
+  if (second_factor && code) {
+    if (auto good = wiring.totp.use(*known, std::string(*code), platform::wall_now()); !good)
+      co_return refusal(good.error());
+  }
   auto session = open_session(wiring, *user, audience, *life, is_set(request, "X-Refresh-Token-Request"));
   if (!session) co_return refusal(session.error());
+  if (second_factor && !code) co_return totp_challenge(wiring, std::move(*session));
   co_return session_response(*session, request.transport == TransportKind::https && is_set(request, "X-Set-Cookie"));
 }
 
@@ -287,6 +200,8 @@ void add_auth_routes(RouteTable& table, AuthRoutes wiring) {
   const Parameter refresh{In::header, "X-Refresh-Token", "a refresh token, used up by this call"};
   const Parameter want_refresh{In::header, "X-Refresh-Token-Request", "true: also issue a refresh token"};
 
+  const Parameter totp_code{In::header, "X-Totp-Code", "the code of the second factor, when the account has one"};
+
   table.add({.method = Method::post,
              .pattern = "/appmesh/login",
              .requirement = Requirement::free(),
@@ -294,13 +209,15 @@ void add_auth_routes(RouteTable& table, AuthRoutes wiring) {
              .summary = "Log in with HTTP Basic credentials",
              .tag = kTag,
              .parameters = {{In::header, "Authorization", "Basic, base64 of user:password", true},
+                            totp_code,
                             audience,
                             expire,
                             cookie,
                             want_refresh},
              .answers = {{200, "token object"},
                          {400, "not Basic, or a bad header"},
-                         {401, "wrong user or password"},
+                         {401, "wrong user, password or code"},
+                         {428, "the account has a second factor: a challenge for /appmesh/totp/validate"},
                          {503, "too many logins are waiting"}}});
   table.add({.method = Method::post,
              .pattern = "/appmesh/auth",
@@ -328,6 +245,7 @@ void add_auth_routes(RouteTable& table, AuthRoutes wiring) {
              .tag = kTag,
              .parameters = {refresh},
              .answers = {{200, "done", ""}, {401, "no valid token"}}});
+  add_totp_routes(table, wiring);
 }
 
 }  // namespace appmesh::api

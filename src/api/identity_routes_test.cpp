@@ -50,7 +50,9 @@ class IdentityRoutes : public testing::Test {
     home_.open();
     authenticator_ = std::make_unique<TokenAuthenticator>(home_.tokens());
     RouteTable table;
-    add_auth_routes(table, {.users = home_.users(), .tokens = home_.tokens(), .workers = workers_});
+    add_auth_routes(
+        table,
+        {.users = home_.users(), .tokens = home_.tokens(), .workers = workers_, .totp = home_.identity().totp()});
     add_user_routes(table, {.users = home_.users(), .workers = workers_});
     service_ = std::make_unique<Service>(std::move(table), *authenticator_, CrossSitePolicy{});
   }

@@ -28,7 +28,7 @@ RouteTable daemon_routes() {
   auto& users = never_used<security::UserDirectory>();
   auto& workers = never_used<PasswordWorkers>();
   auto& configuration = never_used<store::Configuration>();
-  return make_route_table({.auth = {users, never_used<security::Tokens>(), workers},
+  return make_route_table({.auth = {users, never_used<security::Tokens>(), workers, never_used<security::Totp>()},
                            .apps = {never_used<engine::Engine>(),
                                     users,
                                     configuration,

@@ -173,6 +173,8 @@ Result<std::unique_ptr<Daemon>> Daemon::open(const CommandLine& line) {
        .audiences = settings->rest.jwt.audience,
        .password_complexity = [config =
                                    parts.configuration.get()] { return config->settings()->rest.password_complexity; },
+       .totp_replay_protection =
+           [config = parts.configuration.get()] { return config->settings()->rest.totp_replay_protection; },
        .admin_password = std::move(admin_password)},
       now);
   if (!identity) return std::unexpected(identity.error());
@@ -200,15 +202,15 @@ Result<std::unique_ptr<Daemon>> Daemon::open(const CommandLine& line) {
 
   const api::AppRoutes apps{*parts.engine, parts.identity->users(), *parts.configuration,
                             *parts.states, parts.sampler,           parts.workers->get_executor()};
-  api::RouteTable routes =
-      api::make_route_table({.auth = {parts.identity->users(), parts.identity->tokens(), *parts.password_workers},
-                             .apps = apps,
-                             .users = {parts.identity->users(), *parts.password_workers},
-                             .config = {.configuration = *parts.configuration,
-                                        .worker = parts.workers->get_executor(),
-                                        .resources = [resources = &*parts.resources] { return resources->collect(); },
-                                        .metrics = [&parts] { return parts.metrics->render(); }}},
-                            kVersion);
+  api::RouteTable routes = api::make_route_table(
+      {.auth = {parts.identity->users(), parts.identity->tokens(), *parts.password_workers, parts.identity->totp()},
+       .apps = apps,
+       .users = {parts.identity->users(), *parts.password_workers},
+       .config = {.configuration = *parts.configuration,
+                  .worker = parts.workers->get_executor(),
+                  .resources = [resources = &*parts.resources] { return resources->collect(); },
+                  .metrics = [&parts] { return parts.metrics->render(); }}},
+      kVersion);
   parts.authenticator.emplace(parts.identity->tokens());
   parts.service = std::make_shared<api::Service>(std::move(routes), *parts.authenticator, cross_site_policy(*settings));
   parts.requests.emplace(parts.service->routes());

@@ -81,6 +81,8 @@ Result<std::unique_ptr<Identity>> Identity::open(const store::HomePaths& paths, 
                              *identity->users_, *identity->revocations_);
   if (!tokens) return std::unexpected(tokens.error());
   identity->tokens_ = std::move(*tokens);
+  identity->totp_ =
+      std::make_unique<Totp>(*identity->users_, *identity->revocations_, std::move(options.totp_replay_protection));
   return identity;
 }
 

@@ -14,6 +14,7 @@
 #include "core/time.h"
 #include "security/revocations.h"
 #include "security/tokens.h"
+#include "security/totp.h"
 #include "security/user_directory.h"
 #include "store/home_paths.h"
 #include "store/secret_box.h"
@@ -35,6 +36,7 @@ class Identity {
     std::string issuer;
     std::vector<std::string> audiences;
     std::function<bool()> password_complexity;
+    std::function<bool()> totp_replay_protection = [] { return true; };
     std::optional<std::string> admin_password;  // for an admin who has none yet; empty: a random one
   };
 
@@ -52,6 +54,7 @@ class Identity {
   [[nodiscard]] const store::SecretBox& secrets() const { return secrets_; }
   [[nodiscard]] UserDirectory& users() { return *users_; }
   [[nodiscard]] Tokens& tokens() { return *tokens_; }
+  [[nodiscard]] Totp& totp() { return *totp_; }
   [[nodiscard]] Made& made() { return made_; }
 
   Identity(const Identity&) = delete;
@@ -67,6 +70,7 @@ class Identity {
   std::unique_ptr<UserDirectory> users_;
   std::unique_ptr<Revocations> revocations_;
   std::unique_ptr<Tokens> tokens_;
+  std::unique_ptr<Totp> totp_;
   Made made_;
 };
 

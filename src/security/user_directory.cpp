@@ -300,6 +300,37 @@ Result<void> UserDirectory::replace_key(std::string_view name, std::string_view 
   });
 }
 
+Result<void> UserDirectory::set_totp_secret(std::string_view name, std::string_view secret) {
+  std::string sealed = std::string(kSealed) + secrets_.seal(secret, totp_context(name));
+  return change([&](Contents& contents) -> Result<void> {
+    const auto found = contents.users.find(name);
+    if (found == contents.users.end()) return no_such_user(name);
+    found->second.mfa_key = std::move(sealed);
+    found->second.mfa_enabled = false;
+    return {};
+  });
+}
+
+Result<void> UserDirectory::enable_totp(std::string_view name) {
+  return change([&](Contents& contents) -> Result<void> {
+    const auto found = contents.users.find(name);
+    if (found == contents.users.end()) return no_such_user(name);
+    if (found->second.mfa_key.empty()) return fail(ErrorKind::invalid_argument, "The user has no TOTP secret");
+    found->second.mfa_enabled = true;
+    return {};
+  });
+}
+
+Result<void> UserDirectory::disable_totp(std::string_view name) {
+  return change([&](Contents& contents) -> Result<void> {
+    const auto found = contents.users.find(name);
+    if (found == contents.users.end()) return no_such_user(name);
+    found->second.mfa_key.clear();
+    found->second.mfa_enabled = false;
+    return {};
+  });
+}
+
 Result<std::string> UserDirectory::totp_secret(const User& user) const {
   if (!user.mfa_key.starts_with(kSealed)) {
     return fail(ErrorKind::invalid_argument, "The user has no TOTP secret");

@@ -112,6 +112,10 @@ class UserDirectory {
   // Replaces a hash by a stronger one of the same password; does nothing when the key is no longer `old_key`.
   Result<void> replace_key(std::string_view name, std::string_view old_key, std::string new_key);
 
+  // A new TOTP secret (base32) replaces the old one and switches the second factor off until it is confirmed.
+  Result<void> set_totp_secret(std::string_view name, std::string_view secret);
+  Result<void> enable_totp(std::string_view name);   // invalid_argument without a secret
+  Result<void> disable_totp(std::string_view name);  // forgets the secret
   [[nodiscard]] Result<std::string> totp_secret(const User& user) const;
 
   UserDirectory(const UserDirectory&) = delete;
