@@ -39,6 +39,50 @@ def test_remove_deletes_the_app_after_its_exit(admin, name, cleaned):
     eventually(lambda: not admin.exists(name), "the app is gone")
 
 
+ENDS = {0: "true", 41: "exit 41", -9: "kill -9 $$"}
+
+
+@pytest.mark.parametrize("code", ENDS)
+@pytest.mark.parametrize("policy", ["standby", "restart", "keepalive", "remove"])
+def test_every_policy_holds_for_every_kind_of_end(policy, code, admin, name, cleaned):
+    cleaned.append(name)
+    admin.add(name, ENDS[code], shell=True, behavior={"exit": policy})
+    if policy == "remove":
+        eventually(lambda: not admin.exists(name), "the app is gone")
+    elif policy == "standby":
+        assert finished(admin, name, code)["starts"] == 1
+        stays(lambda: admin.app(name)["starts"] == 1, "no second start", seconds=0.3)
+    else:
+        eventually(lambda: admin.app(name)["starts"] >= 2, "it is started again")
+        assert admin.app(name)["return_code"] == code
+        ended = [run for run in admin.runs(name) if "end_time" in run]
+        assert {run["return_code"] for run in ended} == {code}
+        assert {run["reason"] for run in ended} == {"exited" if code >= 0 else "killed by a signal"}
+
+
+@pytest.mark.parametrize("code", ENDS)
+@pytest.mark.parametrize("policy", ["standby", "restart", "keepalive", "remove"])
+def test_every_policy_may_be_that_of_one_code_alone(policy, code, admin, name, cleaned):
+    cleaned.append(name)
+    other = "keepalive" if policy == "standby" else "standby"
+    admin.add(name, ENDS[code], shell=True, behavior={"exit": other, "control": {str(code): policy}})
+    if policy == "remove":
+        eventually(lambda: not admin.exists(name), "the app is gone")
+    elif policy == "standby":
+        finished(admin, name, code)
+        stays(lambda: admin.app(name)["starts"] == 1, "no second start", seconds=0.3)
+    else:
+        eventually(lambda: admin.app(name)["starts"] >= 2, "it is started again")
+
+
+def test_removal_waits_for_the_retention(admin, name, cleaned):
+    cleaned.append(name)
+    admin.add(name, "exit 41", shell=True, behavior={"exit": "remove"}, retention=2)
+    ended = finished(admin, name, 41)
+    assert ended["starts"] == 1, "its end can be looked at for a while"
+    eventually(lambda: not admin.exists(name), "then the app is gone")
+
+
 def test_control_decides_by_exit_code(admin, name, cleaned):
     cleaned += [name, name + "-2"]
     admin.add(name, "exit 7", shell=True, behavior={"exit": "standby", "control": {"7": "keepalive"}})
