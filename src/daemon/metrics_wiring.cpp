@@ -16,6 +16,29 @@ void RequestCounter::ended(const api::Route* route, int status, std::chrono::nan
   metrics_->ended(place == places_.end() ? places_.size() : place->second, status, duration);
 }
 
+namespace {
+
+std::optional<telemetry::TaskUse> task_use(const engine::TaskFigures& figures) {
+  if (figures.submitted + figures.refused == 0) return std::nullopt;
+  const auto seconds = [](engine::TaskFigures::Duration duration) {
+    return std::chrono::duration<double>(duration).count();
+  };
+  return telemetry::TaskUse{.queued = figures.queued,
+                            .active = figures.active,
+                            .submitted = figures.submitted,
+                            .taken = figures.taken,
+                            .wait_seconds = seconds(figures.wait_total),
+                            .service_seconds = seconds(figures.service_total),
+                            .outcomes = {{"answered", figures.answered},
+                                         {"timed_out", figures.timed_out},
+                                         {"cancelled", figures.cancelled},
+                                         {"interrupted", figures.interrupted},
+                                         {"abandoned", figures.abandoned},
+                                         {"refused", figures.refused}}};
+}
+
+}  // namespace
+
 std::vector<telemetry::AppUse> app_uses(const engine::AppDirectory& directory, api::ProcessSampler& sampler) {
   std::vector<telemetry::AppUse> uses;
   for (const auto& view : directory.list()) {
@@ -29,6 +52,7 @@ std::vector<telemetry::AppUse> app_uses(const engine::AppDirectory& directory, a
         use.process = {.memory_bytes = sample->memory_bytes,
                        .cpu_cores = sample->cpu_percent / 100,
                        .descriptors = sample->descriptors};
+    if (view->tasks) use.tasks = task_use(view->tasks->figures());
     uses.push_back(std::move(use));
   }
   return uses;

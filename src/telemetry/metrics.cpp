@@ -137,14 +137,21 @@ void add_apps(Page& page, const std::vector<AppUse>& apps) {
             of_process([](const ProcessUse& use) { return static_cast<double>(use.descriptors); }));
   add_gauge(page, apps, "tasks_queued", "Tasks that wait for a worker", kGauge,
             of_tasks([](const TaskUse& use) { return static_cast<double>(use.queued); }));
-  add_gauge(page, apps, "tasks_running", "Tasks that a worker has", kGauge,
-            of_tasks([](const TaskUse& use) { return static_cast<double>(use.running); }));
-  add_gauge(page, apps, "tasks_completed_total", "Tasks answered by a worker", kCounter,
-            of_tasks([](const TaskUse& use) { return static_cast<double>(use.completed); }));
-  add_gauge(page, apps, "task_wait_seconds_total", "Time that answered tasks waited for a worker", kCounter,
+  add_gauge(page, apps, "tasks_active", "Tasks that a worker has", kGauge,
+            of_tasks([](const TaskUse& use) { return static_cast<double>(use.active); }));
+  add_gauge(page, apps, "tasks_submitted_total", "Accepted tasks", kCounter,
+            of_tasks([](const TaskUse& use) { return static_cast<double>(use.submitted); }));
+  add_gauge(page, apps, "tasks_taken_total", "Tasks that a worker took", kCounter,
+            of_tasks([](const TaskUse& use) { return static_cast<double>(use.taken); }));
+  add_gauge(page, apps, "task_wait_seconds_total", "Time that taken tasks waited for a worker", kCounter,
             of_tasks([](const TaskUse& use) { return use.wait_seconds; }));
   add_gauge(page, apps, "task_service_seconds_total", "Time that workers took for answered tasks", kCounter,
             of_tasks([](const TaskUse& use) { return use.service_seconds; }));
+  auto& finished = page.family("appmesh_application_tasks_finished_total", "Tasks by their end", kCounter);
+  for (const AppUse& app : apps)
+    if (app.tasks)
+      for (const auto& [outcome, count] : app.tasks->outcomes)
+        page.value(finished, {{"application", app.name}, {"outcome", outcome}}, static_cast<double>(count));
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "telemetry/request_metrics.h"
@@ -21,13 +22,15 @@ struct ProcessUse {
   std::uint64_t descriptors = 0;
 };
 
-// Remote tasks of an app, for apps that ever had one.
+// Remote tasks of an app, for apps that ever had one; counted since the daemon started.
 struct TaskUse {
-  std::uint64_t queued = 0;
-  std::uint64_t running = 0;
-  std::uint64_t completed = 0;
-  double wait_seconds = 0;     // of all completed tasks together
-  double service_seconds = 0;  // likewise
+  std::uint64_t queued = 0;  // now, without a worker
+  std::uint64_t active = 0;  // now, with one
+  std::uint64_t submitted = 0;
+  std::uint64_t taken = 0;  // by a worker; wait_seconds is theirs together
+  double wait_seconds = 0;
+  double service_seconds = 0;  // of the answered ones together
+  std::vector<std::pair<std::string, std::uint64_t>> outcomes;
 };
 
 struct AppUse {

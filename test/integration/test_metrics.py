@@ -53,3 +53,17 @@ def test_a_running_app_shows_its_process_and_a_disabled_one_does_not(admin, name
     page = samples(admin)
     assert value(page, "appmesh_application_enabled", application=name) == 0
     assert value(page, "appmesh_application_process_resident_memory_bytes", application=name) is None
+
+
+def test_tasks_are_counted_by_their_end(admin, name, cleaned):
+    cleaned.append(name)
+    admin.add(name, "sleep 100000")
+    eventually(lambda: admin.app(name).get("pid"), "the app runs")
+    late = admin.request("POST", f"/appmesh/app/{name}/task", body=b"x", query={"timeout": "1"})
+    assert late.status == 408
+    page = samples(admin)
+    finished = "appmesh_application_tasks_finished_total"
+    assert value(page, finished, application=name, outcome="timed_out") == 1
+    assert value(page, finished, application=name, outcome="answered") == 0
+    assert value(page, "appmesh_application_tasks_submitted_total", application=name) == 1
+    assert value(page, "appmesh_application_tasks_queued", application=name) == 0
