@@ -1,6 +1,7 @@
 #include "daemon/daemon.h"
 
 #include <optional>
+#include <vector>
 
 #include <boost/asio/thread_pool.hpp>
 #include <fmt/format.h>
@@ -28,6 +29,8 @@
 #include "telemetry/metrics.h"
 #include "transport/http_server.h"
 #include "transport/io_pool.h"
+#include "transport/listener.h"
+#include "transport/tcp_server.h"
 
 namespace appmesh::daemon {
 
@@ -49,7 +52,9 @@ struct Daemon::Parts {
   std::optional<api::TokenAuthenticator> authenticator;
   std::shared_ptr<api::Service> service;
   std::optional<transport::IoPool> pool;
-  std::unique_ptr<transport::HttpServer> server;
+  std::vector<std::unique_ptr<transport::Listener>> listeners;
+
+  Result<void> listen(const store::Settings::Rest& rest);
 };
 
 namespace {
@@ -125,11 +130,30 @@ api::CrossSitePolicy cross_site_policy(const store::Settings& settings) {
 
 }  // namespace
 
+Result<void> Daemon::Parts::listen(const store::Settings::Rest& rest) {
+  if (!rest.enabled) return {};
+  const auto add = [&](std::string_view scheme, Result<std::unique_ptr<transport::Listener>> listener) -> Result<void> {
+    if (!listener) return std::unexpected(std::move(listener.error()));
+    spdlog::info("listening on {}://{}:{}", scheme, rest.listen_address, (*listener)->port());
+    listeners.push_back(std::move(*listener));
+    return {};
+  };
+  const auto on = [&](std::uint16_t port) {
+    return transport::ListenOptions{.address = rest.listen_address, .port = port, .tls = tls_options(rest.ssl)};
+  };
+  if (auto added = add("https", transport::serve_https({.listen = on(rest.listen_port)}, *pool, service)); !added)
+    return added;
+  if (rest.tcp_port != 0)
+    if (auto added = add("tcp", transport::serve_tcp({.listen = on(rest.tcp_port)}, *pool, service)); !added)
+      return added;
+  return {};
+}
+
 Daemon::Daemon(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
 
 Daemon::~Daemon() {
   // No new requests, then no new decisions, then everything decided is written.
-  if (parts_->server) parts_->server->stop();
+  for (const auto& listener : parts_->listeners) listener->stop();
   if (parts_->engine) parts_->engine->stop();
   if (parts_->pool) parts_->pool->stop();
   parts_->password_workers.reset();  // joins: work that ends late still posts to a pool that is there
@@ -227,15 +251,7 @@ Result<std::unique_ptr<Daemon>> Daemon::open(const CommandLine& line) {
   });
 
   parts.pool.emplace(settings->rest.io_threads);
-  if (settings->rest.enabled) {
-    auto server = transport::HttpServer::start({.address = settings->rest.listen_address,
-                                                .port = settings->rest.listen_port,
-                                                .tls = tls_options(settings->rest.ssl)},
-                                               *parts.pool, parts.service);
-    if (!server) return std::unexpected(server.error());
-    parts.server = std::move(*server);
-    spdlog::info("listening on https://{}:{}", settings->rest.listen_address, parts.server->port());
-  }
+  if (auto listening = parts.listen(settings->rest); !listening) return std::unexpected(listening.error());
   return daemon;
 }
 
@@ -244,9 +260,10 @@ void Daemon::reload() {
     spdlog::error("configuration stays as it was: {}", reloaded.error().message);
   if (auto reloaded = parts_->identity->users().reload(); !reloaded)
     spdlog::error("users stay as they were: {}", reloaded.error().message);
-  if (parts_->server)
-    if (auto reloaded = parts_->server->reload_tls(tls_options(parts_->configuration->settings()->rest.ssl)); !reloaded)
-      spdlog::error("certificates stay as they were: {}", reloaded.error().message);
+  const auto tls = tls_options(parts_->configuration->settings()->rest.ssl);
+  for (const auto& listener : parts_->listeners)
+    if (auto reloaded = listener->reload_tls(tls); !reloaded)
+      spdlog::error("certificates of port {} stay as they were: {}", listener->port(), reloaded.error().message);
   spdlog::info("configuration, users and certificates were read again");
 }
 

@@ -5,8 +5,9 @@
 
 #include <boost/asio/post.hpp>
 #include <boost/asio/use_awaitable.hpp>
-#include <fmt/format.h>
 #include <spdlog/spdlog.h>
+
+#include "transport/request_id.h"
 
 namespace appmesh::transport {
 namespace {
@@ -15,11 +16,6 @@ namespace asio = boost::asio;
 
 constexpr std::size_t kOneRecordBytes = 16UL * 1024;  // a response up to here is sent by one write
 constexpr int kReadsPerTurn = 64;                     // then other connections of the thread are served
-
-std::string next_request_id() {
-  static std::atomic<std::uint64_t> counter{0};
-  return fmt::format("{:x}", counter.fetch_add(1, std::memory_order_relaxed) + 1);
-}
 
 }  // namespace
 
@@ -79,7 +75,7 @@ asio::awaitable<bool> HttpConnection::serve_one() {
   static_cast<void>(account_body(0));
 
   ResponseStyle style;
-  style.keep_alive = keep_alive && !shared_->stopping.load(std::memory_order_relaxed);
+  style.keep_alive = keep_alive && !stopping_;
   style.http_1_0 = parser.is_http_1_0();
   style.strict_transport_security = shared_->strict_transport_security;
   // RFC 9112 section 6.3: what has neither a length nor chunks ends with the connection.
@@ -91,7 +87,7 @@ asio::awaitable<bool> HttpConnection::serve_one() {
     sent = co_await send(response, style);
   }
   busy_ = false;
-  co_return sent&& style.keep_alive && !shared_->stopping.load(std::memory_order_relaxed);
+  co_return sent&& style.keep_alive && !stopping_;
 }
 
 // A watch that outlives its request serves the next one. Pipelined bytes end it: behind them no end can be seen.

@@ -1,4 +1,4 @@
-// One HTTPS connection from handshake to close: requests one after another, in order. Inner part of HttpServer. Lives
+// One HTTPS connection from handshake to close: requests one after another, in order. Lives
 // on one I/O thread and is kept alive by its own coroutine.
 #pragma once
 
@@ -14,13 +14,12 @@
 #include "api/service.h"
 #include "transport/http_server.h"
 #include "transport/io_pool.h"
+#include "transport/listener.h"
 #include "transport/request_parser.h"
 #include "transport/response_writer.h"
 #include "transport/tls_stream.h"
 
 namespace appmesh::transport {
-
-class HttpConnection;
 
 // What the connections of a listener share. The limits and the service never change.
 struct HttpShared {
@@ -28,21 +27,17 @@ struct HttpShared {
   bool strict_transport_security = false;
   std::shared_ptr<api::Service> service;
   std::atomic<std::uint64_t> buffered_body_bytes{0};
-  std::atomic<bool> stopping{false};
 };
 
-class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
+class HttpConnection final : public Session, public std::enable_shared_from_this<HttpConnection> {
  public:
   HttpConnection(std::shared_ptr<HttpShared> shared, IoThread& thread, TlsStream stream, std::string peer);
-  ~HttpConnection();
+  ~HttpConnection() override;
   HttpConnection(const HttpConnection&) = delete;
   HttpConnection& operator=(const HttpConnection&) = delete;
 
-  boost::asio::awaitable<void> run();
-
-  // Closes now unless a request is being answered; then run() ends after the answer. An answer that is made while it is
-  // sent may have no end, so it is cut.
-  void stop();
+  boost::asio::awaitable<void> run() override;
+  void stop() override;  // an answer that is made while it is sent may have no end, so it is cut
 
  private:
   enum class Received : std::uint8_t { request, closed, refused };
@@ -81,6 +76,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   std::shared_ptr<Streaming> streaming_;
   bool watching_peer_ = false;
   std::move_only_function<void()> peer_left_;  // of the request that is being answered
+  bool stopping_ = false;
 };
 
 }  // namespace appmesh::transport

@@ -179,7 +179,9 @@ TEST(HttpLimits, AClientThatDoesNotReadIsCutOff) {
 }
 
 TEST(HttpLimits, ConnectionsOverTheLimitWaitUntilOneCloses) {
-  TestServer server(with({.connections = 2}));
+  HttpServerOptions options;
+  options.listen.connections = 2;
+  TestServer server(options);
   auto first = std::make_unique<Client>(server.port());
   Client second(server.port());
   platform::UniqueFd third = connect_to(server.port());  // by the kernel; the server does not take it yet

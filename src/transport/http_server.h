@@ -1,25 +1,21 @@
-// One HTTPS listener: accepts on the pool's first thread, spreads connections over all of them, and gives every request
-// to the api room. Owned by the daemon; start(), stop() and the destructor belong to one thread outside the pool, and
-// the pool must outlive the server. Everything that a peer can make us hold has a limit here.
+// The HTTPS listener. Everything that a peer can make us hold has a limit here.
 #pragma once
 
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <string>
 
 #include "api/service.h"
 #include "core/error.h"
 #include "transport/io_pool.h"
+#include "transport/listener.h"
 #include "transport/request_parser.h"
-#include "transport/tls_context.h"
 
 namespace appmesh::transport {
 
 struct HttpLimits {
   ParserLimits parser;
-  std::size_t connections = 10'000;
   std::uint64_t buffered_body_bytes = 512UL * 1024 * 1024;  // of all connections; beyond it 503
   std::chrono::milliseconds handshake_timeout{15'000};
   std::chrono::milliseconds header_timeout{15'000};  // from the first byte of a request to the end of its header
@@ -31,35 +27,13 @@ struct HttpLimits {
 };
 
 struct HttpServerOptions {
-  std::string address = "127.0.0.1";  // IPv4 or IPv6 text
-  std::uint16_t port = 0;             // 0: any free one
-  TlsOptions tls;
+  ListenOptions listen;
   bool strict_transport_security = false;
   HttpLimits limits;
 };
 
-class HttpServer {
- public:
-  // Errors: invalid_argument for a bad address or certificate, unavailable "listen on a:p: reason".
-  [[nodiscard]] static Result<std::unique_ptr<HttpServer>> start(const HttpServerOptions& options, IoPool& pool,
-                                                                 std::shared_ptr<api::Service> service);
-  ~HttpServer();
-  HttpServer(const HttpServer&) = delete;
-  HttpServer& operator=(const HttpServer&) = delete;
-
-  [[nodiscard]] std::uint16_t port() const;
-  [[nodiscard]] std::size_t connections() const;  // now
-
-  // For new connections. On an error nothing changes.
-  Result<void> reload_tls(const TlsOptions& options);
-
-  // Stops listening and closes idle connections; busy ones close after their answer. Returns when that is done.
-  void stop();
-
- private:
-  class Listener;
-  explicit HttpServer(std::shared_ptr<Listener> listener);
-  std::shared_ptr<Listener> listener_;
-};
+// Errors: those of Listener::start().
+[[nodiscard]] Result<std::unique_ptr<Listener>> serve_https(const HttpServerOptions& options, IoPool& pool,
+                                                            std::shared_ptr<api::Service> service);
 
 }  // namespace appmesh::transport

@@ -190,9 +190,9 @@ TEST(HttpServer, SaysWhyItCannotStart) {
   TestServer server;
   Nobody nobody;
   IoPool pool(1);
-  const auto start = [&](HttpServerOptions options) {
+  const auto start = [&](ListenOptions options) {
     auto service = std::make_shared<api::Service>(plain_routes(), nobody, api::CrossSitePolicy{});
-    const auto result = HttpServer::start(options, pool, service);
+    const auto result = serve_https({.listen = options}, pool, service);
     return result ? "started" : result.error().message;
   };
   const TlsOptions good = certificates().server_options();
@@ -229,8 +229,8 @@ TEST(Tls, SelectsHttp11AndRefusesAClientThatOffersOnlyOthers) {
 
 TEST(Tls, AsksForAClientCertificateOnlyWhenTold) {
   HttpServerOptions options;
-  options.tls = certificates().server_options();
-  options.tls.verify_client = true;
+  options.listen.tls = certificates().server_options();
+  options.listen.tls.verify_client = true;
   TestServer server(options);
   Client known(server.port(), {.certificate = "client"});
   EXPECT_EQ(known.get("/hello").body, "hello");

@@ -42,6 +42,7 @@ struct HttpConnection::StreamingEnd {
 };
 
 void HttpConnection::stop() {
+  stopping_ = true;
   if (!busy_) {
     stream_.close();
   } else if (streaming_) {
@@ -57,7 +58,7 @@ asio::awaitable<bool> HttpConnection::send_stream(const api::Response& response,
   const StreamingEnd end{*this};
   asio::co_spawn(thread_.context(), watch_peer(shared_from_this(), streaming_),
                  asio::bind_cancellation_slot(streaming_->end_watch.slot(), asio::detached));
-  if (shared_->stopping.load(std::memory_order_relaxed)) response.stream->cancel();
+  if (stopping_) response.stream->cancel();
 
   bool sent = co_await write(head);
   if (sent) sent = co_await send_pieces(*response.stream, !response.stream->size_bytes() && !style.http_1_0);

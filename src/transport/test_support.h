@@ -281,15 +281,15 @@ inline api::RouteTable plain_routes() {
 class TestServer {
  public:
   explicit TestServer(HttpServerOptions options = {}, api::RouteTable routes = plain_routes()) : pool_(2) {
-    if (options.tls.certificate_file.empty()) options.tls = certificates().server_options();
+    if (options.listen.tls.certificate_file.empty()) options.listen.tls = certificates().server_options();
     auto service = std::make_shared<api::Service>(std::move(routes), nobody_, api::CrossSitePolicy{});
-    auto server = HttpServer::start(options, pool_, std::move(service));
+    auto server = serve_https(options, pool_, std::move(service));
     if (!server) throw std::runtime_error(server.error().message);
     server_ = std::move(*server);
   }
 
   [[nodiscard]] std::uint16_t port() const { return server_->port(); }
-  [[nodiscard]] HttpServer& server() { return *server_; }
+  [[nodiscard]] Listener& server() { return *server_; }
 
   // Waits, at most half a minute, until the server has that many connections.
   [[nodiscard]] bool wait_for_connections(std::size_t count) const {
@@ -303,7 +303,7 @@ class TestServer {
  private:
   Nobody nobody_;
   IoPool pool_;
-  std::unique_ptr<HttpServer> server_;
+  std::unique_ptr<Listener> server_;
 };
 
 inline std::size_t open_descriptors() {

@@ -1,0 +1,368 @@
+#include "transport/message_connection.h"
+
+#include <exception>
+#include <utility>
+
+#include <appmesh/wire/message.h>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/post.hpp>
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include "api/body.h"
+#include "platform/random.h"
+#include "transport/request_id.h"
+
+namespace appmesh::transport {
+namespace {
+
+namespace asio = boost::asio;
+
+constexpr std::size_t kOwnedBodyBytes = 64UL * 1024;  // a body from here on is not copied out of its buffer
+constexpr std::uint64_t kRequestBytes = 1024;         // what a request costs beside its body, about
+
+std::string fresh_uuid() {
+  static const std::string prefix = platform::random_hex(8);
+  static std::atomic<std::uint64_t> counter{0};
+  const std::uint64_t number = counter.fetch_add(1, std::memory_order_relaxed);
+  return fmt::format("{}-{}-4{}-8{:03x}-{:012x}", prefix.substr(0, 8), prefix.substr(8, 4), prefix.substr(12, 3),
+                     number >> 48 & 0xFFF, number & 0xFFFFFFFFFFFF);
+}
+
+}  // namespace
+
+// A request that is being answered: where the answer goes, and what it takes of the limits until then.
+class MessageConnection::Turn {
+ public:
+  Turn(std::shared_ptr<MessageConnection> connection, std::string_view uuid, std::string_view request_uri,
+       std::size_t body_bytes)
+      : shared_(connection->shared_),
+        connection_(connection),
+        uuid_(uuid),
+        request_uri_(request_uri),
+        number_(++connection->requests_),
+        bytes_(kRequestBytes + body_bytes) {
+    ++connection->outstanding_;
+    all_ = shared_->outstanding.fetch_add(1, std::memory_order_relaxed) + 1;
+    all_bytes_ = shared_->buffered_bytes.fetch_add(bytes_, std::memory_order_relaxed) + bytes_;
+  }
+  Turn(Turn&&) = default;
+  Turn& operator=(Turn&&) = delete;
+  ~Turn() {
+    if (!shared_) return;
+    shared_->outstanding.fetch_sub(1, std::memory_order_relaxed);
+    shared_->buffered_bytes.fetch_sub(bytes_, std::memory_order_relaxed);
+    const auto connection = connection_.lock();
+    if (!connection) return;
+    --connection->outstanding_;
+    connection->peer_left_.erase(number_);
+    connection->written();
+  }
+
+  // Why it cannot be answered now, or empty.
+  [[nodiscard]] std::string_view refusal() const {
+    const auto connection = connection_.lock();
+    if (connection->outstanding_ > shared_->limits.outstanding)
+      return "too many requests of this connection wait for their answer";
+    if (all_ > shared_->limits.outstanding_of_all) return "too many requests wait for their answer";
+    if (all_bytes_ > shared_->limits.buffered_bytes) return "too many request bodies at once";
+    return {};
+  }
+
+  // For Request::when_peer_leaves.
+  [[nodiscard]] auto leaving() const {
+    return [connection = connection_, number = number_](std::move_only_function<void()> left) {
+      const auto here = connection.lock();
+      if (here && here->stream_.is_open()) {
+        here->peer_left_[number] = std::move(left);
+      } else {
+        left();
+      }
+    };
+  }
+  [[nodiscard]] api::Service& service() const { return *shared_->service; }
+  void reply(api::Response response) const {
+    if (const auto connection = connection_.lock()) connection->reply(uuid_, request_uri_, std::move(response));
+  }
+
+ private:
+  std::shared_ptr<MessageShared> shared_;
+  std::weak_ptr<MessageConnection> connection_;
+  std::string uuid_;
+  std::string request_uri_;
+  std::uint64_t number_;
+  std::uint64_t bytes_;
+  std::size_t all_ = 0;
+  std::uint64_t all_bytes_ = 0;
+};
+
+MessageConnection::MessageConnection(std::shared_ptr<MessageShared> shared, IoThread& thread, TlsStream stream,
+                                     std::string peer, api::TransportKind kind)
+    : shared_(std::move(shared)),
+      thread_(thread),
+      stream_(std::move(stream)),
+      receive_deadline_(thread.deadlines(), [this] { close_because("it is too slow with what it began"); }),
+      peer_(std::move(peer)),
+      kind_(kind),
+      write_deadline_(thread.deadlines(), [this] { close_because("it does not read"); }) {}
+
+// Without finish() the process is ending, and nobody is left to be told.
+MessageConnection::~MessageConnection() {
+  static_cast<void>(account_received(0));
+  if (pushes_) pushes_->abandon();
+}
+
+asio::awaitable<void> MessageConnection::run() {
+  std::exception_ptr problem;
+  try {
+    co_await serve();
+  } catch (...) {
+    problem = std::current_exception();
+  }
+  finish();
+  if (problem) std::rethrow_exception(problem);
+}
+
+void MessageConnection::finish() {
+  stream_.send_close_notify();
+  stream_.close();
+  receive_deadline_.clear();
+  write_deadline_.clear();
+  outbox_.clear();
+  static_cast<void>(account_received(0));
+  if (pushes_) pushes_->end();
+  for (auto& [number, left] : std::exchange(peer_left_, {})) left();
+}
+
+void MessageConnection::stop() {
+  stopping_ = true;
+  room_.notify();
+  written();
+}
+
+asio::awaitable<bool> MessageConnection::handshake() {
+  receive_deadline_.set(limits().handshake_timeout);
+  const Result<void> secured = co_await stream_.handshake();
+  receive_deadline_.clear();
+  if (!secured) spdlog::debug("TLS handshake with {}: {}", peer_, secured.error().message);
+  co_return secured.has_value();
+}
+
+bool MessageConnection::account_received(std::size_t bytes) {
+  if (bytes == accounted_) return true;
+  const std::uint64_t change = static_cast<std::uint64_t>(bytes) - accounted_;  // modulo 2^64
+  const std::uint64_t total = shared_->buffered_bytes.fetch_add(change, std::memory_order_relaxed) + change;
+  const bool grew = bytes > accounted_;
+  accounted_ = bytes;
+  return !grew || total <= limits().buffered_bytes;
+}
+
+std::string_view MessageConnection::receive(std::string_view message) {
+  return receive(message, nullptr);
+}
+
+std::string_view MessageConnection::receive(std::string buffer, std::size_t start) {
+  return receive(std::string_view(buffer).substr(start), &buffer);
+}
+
+std::string_view MessageConnection::receive(std::string_view message, std::string* owner) {
+  thread_local wire::Request view;  // keeps the memory of its lists
+  if (const auto problem = wire::parse_request(message, view); !problem.empty()) return problem;
+  if (stopping_) return {};
+
+  Turn turn(shared_from_this(), view.uuid, view.request_uri, view.body.size());
+  if (const auto refusal = turn.refusal(); !refusal.empty()) {
+    turn.reply(api::message_response(refusal, 503));
+    return {};
+  }
+  auto target = api::parse_target(view.request_uri);
+  if (!target) {
+    turn.reply(api::error_response(target.error()));
+    return {};
+  }
+  api::Request request;
+  request.method = api::parse_method(view.http_method);
+  request.path = std::move(target->path);
+  request.query = std::move(target->query);
+  request.query.reserve(request.query.size() + view.query.size());
+  for (const auto& [name, value] : view.query) request.query.emplace_back(name, value);
+  request.headers.reserve(view.headers.size());
+  for (const auto& [name, value] : view.headers) request.headers.emplace_back(name, value);
+  request.transport = kind_;
+  request.peer = peer_;
+  request.id = next_request_id();
+  request.connection = push_queue();
+  request.when_peer_leaves = turn.leaving();
+  if (owner != nullptr && view.body.size() >= kOwnedBodyBytes) {
+    const auto start = static_cast<std::size_t>(view.body.data() - owner->data());
+    owner->resize(start + view.body.size());
+    owner->erase(0, start);
+    request.body = std::move(*owner);
+  } else {
+    request.body = view.body;
+  }
+  asio::co_spawn(thread_.context(), answer(std::move(turn), std::move(request)), asio::detached);
+  return {};
+}
+
+asio::awaitable<void> MessageConnection::answer(Turn turn, api::Request request) {
+  api::Response response = co_await turn.service().handle(std::move(request));
+  turn.reply(std::move(response));
+}
+
+void MessageConnection::reply(std::string_view uuid, std::string_view request_uri, api::Response response) {
+  if (!stream_.is_open() || ending_) return;
+  if (response.stream) {
+    response.stream->cancel();
+    response = api::message_response("This answer is a stream of bytes: use HTTPS", 406);
+  }
+  add(uuid, request_uri, response);
+  if (in_batch_ || !stream_.is_open()) return;
+  // Other requests wait for their answers here: some may be ready too, and share the record.
+  if (outstanding_ > 1) {
+    flush_soon();
+  } else {
+    flush();
+  }
+}
+
+void MessageConnection::add(std::string_view uuid, std::string_view request_uri, api::Response& response) {
+  const PushLimits& most = limits().outbound;
+  if (outbox_.messages() >= most.messages || outbox_.bytes() > most.bytes) {
+    spdlog::warn("connection of {} ends: it does not read, and {} messages with {} bytes wait for it", peer_,
+                 outbox_.messages(), outbox_.bytes());
+    return end_slow_peer();
+  }
+  thread_local std::string head;
+  thread_local std::string message;
+  head.clear();
+  message.clear();
+  wire::Response shown;
+  shown.uuid = uuid;
+  shown.request_uri = request_uri;
+  shown.http_status = response.status;
+  shown.body_msg_type = response.content_type;
+  const std::size_t body_bytes = response.body_view().size();
+  if (body_bytes > wire::kMaxMessageBytes - wire::kMaxTextBytes) {
+    response = api::message_response("The answer is longer than a message may be", 500);
+    return add(uuid, request_uri, response);
+  }
+  wire::append_response_head(message, shown, response.headers, static_cast<std::uint32_t>(body_bytes));
+  append_frame_head(head, message.size() + body_bytes);
+  head += message;
+  outbox_.add(head, std::move(response.body), std::move(response.shared_body));
+}
+
+void MessageConnection::send_raw(std::string_view bytes) {
+  if (!stream_.is_open() || ending_) return;
+  outbox_.add(bytes, {});
+  if (!in_batch_) flush();
+}
+
+void MessageConnection::end_batch() {
+  in_batch_ = false;
+  flush();
+}
+
+void MessageConnection::flush_soon() {
+  if (std::exchange(flush_posted_, true)) return;
+  asio::post(thread_.context(), [weak = weak_from_this()] {
+    const auto self = weak.lock();
+    if (!self) return;
+    self->flush_posted_ = false;
+    self->flush();
+  });
+}
+
+void MessageConnection::flush() {
+  if (writing_ || outbox_.empty() || !stream_.is_open()) return written();
+  const TlsStream::State state = write_some();
+  if (state == TlsStream::State::want_read || state == TlsStream::State::want_write) {
+    writing_ = true;
+    asio::co_spawn(thread_.context(), write_when_ready(state), asio::detached);
+  }
+  written();
+}
+
+// Until everything is sent (done) or the socket takes no more.
+TlsStream::State MessageConnection::write_some() {
+  while (!outbox_.empty()) {
+    const TlsStream::Outcome outcome = stream_.try_write(outbox_.front());
+    if (outcome.state == TlsStream::State::done) {
+      outbox_.sent(outcome.bytes);
+      continue;
+    }
+    if (outcome.state != TlsStream::State::want_read && outcome.state != TlsStream::State::want_write) stream_.close();
+    return outcome.state;
+  }
+  return TlsStream::State::done;
+}
+
+asio::awaitable<void> MessageConnection::write_when_ready(TlsStream::State state) {
+  const auto self = shared_from_this();
+  while (state == TlsStream::State::want_read || state == TlsStream::State::want_write) {
+    write_deadline_.set(limits().write_timeout);
+    const bool ready = co_await stream_.wait(state);
+    if (!ready) break;
+    state = write_some();
+    written();
+  }
+  write_deadline_.clear();
+  writing_ = false;
+  written();
+}
+
+// Something was sent, or the last answer was made.
+void MessageConnection::written() {
+  if (pushes_) pushes_->set_unsent(outbox_.messages(), outbox_.bytes());
+  if (!is_paused()) room_.notify();
+  if (!outbox_.empty() || !stream_.is_open()) return;
+  if (ending_ || (stopping_ && outstanding_ == 0)) {
+    stream_.send_close_notify();
+    stream_.close();
+    room_.notify();
+  }
+}
+
+void MessageConnection::end_when_sent() {
+  ending_ = true;
+  flush();
+}
+
+void MessageConnection::close_because(std::string_view reason) {
+  if (!stream_.is_open()) return;
+  spdlog::info("connection of {} closed: {}", peer_, reason);
+  stream_.close();
+  room_.notify();
+}
+
+std::shared_ptr<PushQueue> MessageConnection::push_queue() {
+  if (!pushes_) {
+    pushes_ = std::make_shared<PushQueue>(limits().outbound, [weak = weak_from_this(), &context = thread_.context()] {
+      asio::post(context, [weak] {
+        if (const auto self = weak.lock()) self->take_pushes();
+      });
+    });
+  }
+  return pushes_;
+}
+
+void MessageConnection::take_pushes() {
+  if (!stream_.is_open() || ending_) return;
+  if (pushes_->overflowed()) {
+    spdlog::warn("connection of {} ends: it reads more slowly than events are made for it", peer_);
+    return end_slow_peer();
+  }
+  for (api::PushMessage& push : pushes_->take()) {
+    api::Response response;
+    response.content_type = std::move(push.content_type);
+    response.headers = std::move(push.headers);
+    response.shared_body = std::move(push.body);
+    add(fresh_uuid(), push.request_uri, response);
+    if (!stream_.is_open() || ending_) return;
+  }
+  flush();
+}
+
+}  // namespace appmesh::transport

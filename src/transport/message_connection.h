@@ -1,0 +1,130 @@
+// One connection that carries msgpack messages: what TCP and WebSocket have in common. Many requests are answered at
+// once, and their answers leave in the order in which they are made. Lives on one I/O thread; kept alive by run().
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include <appmesh/wire/frame.h>
+#include <boost/asio/awaitable.hpp>
+
+#include "api/service.h"
+#include "transport/deadlines.h"
+#include "transport/io_pool.h"
+#include "transport/listener.h"
+#include "transport/outbox.h"
+#include "transport/push_queue.h"
+#include "transport/tls_stream.h"
+#include "transport/wake.h"
+
+namespace appmesh::transport {
+
+struct MessageLimits {
+  std::size_t message_bytes = wire::kMaxMessageBytes;  // inbound
+  std::size_t outstanding = 1'000;                     // requests of one connection; beyond it 503
+  std::size_t outstanding_of_all = 20'000;             // of the listener; beyond it 503
+  std::uint64_t buffered_bytes = 512UL * 1024 * 1024;  // of all connections: messages being received or answered
+  PushLimits outbound;                                 // a message more closes the connection
+  std::uint64_t pause_bytes = 4UL * 1024 * 1024;       // unsent: then no request is read until the peer takes them
+  std::chrono::milliseconds handshake_timeout{15'000};
+  std::chrono::milliseconds message_timeout{
+      30'000};  // plus the time that the received bytes take at min_bytes_per_second
+  std::uint64_t min_bytes_per_second = 1024;
+  std::chrono::milliseconds write_timeout{30'000};  // without the peer taking a byte
+};
+
+// What the connections of a listener share.
+struct MessageShared {
+  MessageLimits limits;
+  std::shared_ptr<api::Service> service;
+  std::atomic<std::uint64_t> buffered_bytes{0};
+  std::atomic<std::size_t> outstanding{0};
+};
+
+class MessageConnection : public Session, public std::enable_shared_from_this<MessageConnection> {
+ public:
+  MessageConnection(std::shared_ptr<MessageShared> shared, IoThread& thread, TlsStream stream, std::string peer,
+                    api::TransportKind kind);
+  ~MessageConnection() override;
+  MessageConnection(const MessageConnection&) = delete;
+  MessageConnection& operator=(const MessageConnection&) = delete;
+
+  boost::asio::awaitable<void> run() final;
+  void stop() override;
+
+ protected:
+  // Receives until the connection ends.
+  virtual boost::asio::awaitable<void> serve() = 0;
+  // What goes before a message of that many bytes.
+  virtual void append_frame_head(std::string& out, std::size_t message_bytes) const = 0;
+  // The peer does not take what we send; the reason is in the log. Closes.
+  virtual void end_slow_peer() { stream_.close(); }
+
+  boost::asio::awaitable<bool> handshake();
+
+  // Starts to answer the request in `message`. What is wrong with it, or empty.
+  [[nodiscard]] std::string_view receive(std::string_view message);
+  // The same for a message from `start` to the end of a large buffer, whose memory becomes the request's body.
+  [[nodiscard]] std::string_view receive(std::string buffer, std::size_t start);
+
+  // Between these two, answers that are ready at once are collected, to leave in one record.
+  void begin_batch() { in_batch_ = true; }
+  void end_batch();
+
+  void send_raw(std::string_view bytes);  // a control frame
+  void flush();
+  void end_when_sent();  // nothing more is sent after what waits now
+  void close_because(std::string_view reason);
+
+  // Too much waits to be sent: the reader waits until the peer has taken it, or the connection ended.
+  [[nodiscard]] bool is_paused() const { return outbox_.bytes() > shared_->limits.pause_bytes; }
+  boost::asio::awaitable<void> wait_for_room() { return room_.wait(); }
+  // Counts bytes of messages that are not whole yet. False: all connections together hold too much.
+  [[nodiscard]] bool account_received(std::size_t bytes);
+
+  [[nodiscard]] const MessageLimits& limits() const { return shared_->limits; }
+  [[nodiscard]] bool is_stopping() const { return stopping_; }
+
+  const std::shared_ptr<MessageShared> shared_;
+  IoThread& thread_;
+  TlsStream stream_;
+  Deadline receive_deadline_;
+
+ private:
+  class Turn;
+  [[nodiscard]] std::string_view receive(std::string_view message, std::string* owner);
+  static boost::asio::awaitable<void> answer(Turn turn, api::Request request);
+  void reply(std::string_view uuid, std::string_view request_uri, api::Response response);
+  void add(std::string_view uuid, std::string_view request_uri, api::Response& response);
+  void flush_soon();
+  void take_pushes();
+  std::shared_ptr<PushQueue> push_queue();
+  [[nodiscard]] TlsStream::State write_some();
+  boost::asio::awaitable<void> write_when_ready(TlsStream::State state);
+  void written();
+  void finish();
+
+  const std::string peer_;
+  const api::TransportKind kind_;
+  Deadline write_deadline_;
+  Outbox outbox_;
+  std::shared_ptr<PushQueue> pushes_;  // once a request has come
+  Wake room_;
+  std::map<std::uint64_t, std::move_only_function<void()>> peer_left_;  // by the number of the request that waits
+  std::uint64_t requests_ = 0;
+  std::size_t outstanding_ = 0;
+  std::size_t accounted_ = 0;
+  bool in_batch_ = false;
+  bool flush_posted_ = false;
+  bool writing_ = false;  // write_when_ready() runs
+  bool stopping_ = false;
+  bool ending_ = false;  // end_when_sent()
+};
+
+}  // namespace appmesh::transport
