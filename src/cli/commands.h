@@ -14,6 +14,7 @@
 namespace appmesh::cli {
 
 void add_session_commands(CLI::App& root, Context& context);     // logon logoff loginfo passwd
+void add_mfa_command(CLI::App& root, Context& context);          // mfa
 void add_view_command(CLI::App& root, Context& context);         // view
 void add_history_command(CLI::App& root, Context& context);      // history
 void add_add_command(CLI::App& root, Context& context);          // add

@@ -61,6 +61,7 @@ std::unique_ptr<CLI::App> make_parser(Context& context) {
   parser->add_flag("--insecure", globals.insecure, "accept any certificate");
   parser->add_flag("-v,--verbose", globals.verbose, "show every exchange on stderr");
   add_session_commands(*parser, context);
+  add_mfa_command(*parser, context);
   add_view_command(*parser, context);
   add_history_command(*parser, context);
   add_add_command(*parser, context);

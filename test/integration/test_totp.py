@@ -2,11 +2,17 @@
 import base64
 import hashlib
 import hmac
+import os
+import pty
+import re
+import select
 import struct
+import subprocess
 import time
 import urllib.parse
 
 import pytest
+from harness.daemon import binaries
 
 
 class Authenticator:
@@ -128,3 +134,53 @@ def test_the_secret_is_sealed_on_disk(fresh_daemon):
     fresh_daemon.kill()
     fresh_daemon.start()
     assert login(fresh_daemon.client(), "ann", X_Totp_Code=authenticator.code()).status == 200
+
+
+def on_terminal(words, environment, answer):
+    """Runs appc on a pseudo-terminal and types what `answer` makes of the screen, once it makes something of it."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execve(words[0], [str(word) for word in words], environment)
+    screen, typed, end = "", False, time.monotonic() + 30
+    while time.monotonic() < end:
+        if not select.select([terminal], [], [], 1)[0]:
+            continue
+        try:
+            screen += os.read(terminal, 65536).decode(errors="replace")
+        except OSError:  # the program has closed its end
+            break
+        if not typed and (text := answer(screen)):
+            typed = True
+            os.write(terminal, text.encode() + b"\n")
+    os.close(terminal)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), screen
+
+
+def test_the_command_line_shows_the_secret_asks_for_a_code_and_logs_on_with_one(daemon, admin, account, tmp_path):
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "LANG": "C.UTF-8", "TERM": "xterm",
+                   "APPMESH_HOME": str(tmp_path / "state"), "APPMESH_HOME_DIR": str(daemon.home)}
+    appc = [binaries() / "appc", "-H", f"https://127.0.0.1:{daemon.port}"]
+
+    def run(*words, **more):
+        return subprocess.run([*appc, *words], env={**environment, **more}, capture_output=True, text=True, timeout=60)
+    assert run("logon", "-U", account, APPMESH_PASSWORD="Pass-word-1").returncode == 0
+
+    found = []
+
+    def type_code(screen):
+        address = re.search(r"otpauth://\S+", screen)
+        if "Code that" not in screen or not address:
+            return None
+        found.append(Authenticator(base64.b64encode(address.group().encode())))
+        return found[0].code()
+    code, screen = on_terminal([*appc, "mfa", "--add"], environment, type_code)
+    assert code == 0 and "\u2588" in screen, screen
+    assert run("user").returncode == 0, "logged on with the renewed token"
+
+    refused = run("logon", "-U", account, "--totp", "000000", APPMESH_PASSWORD="Pass-word-1")
+    assert refused.returncode != 0 and "TOTP" in refused.stderr
+    code, screen = on_terminal([*appc, "logon", "-U", account], {**environment, "APPMESH_PASSWORD": "Pass-word-1"},
+                               lambda screen: found[0].code() if "TOTP code" in screen else None)
+    assert code == 0, screen
+    assert run("mfa", "-d").returncode == 0
+    assert run("logon", "-U", account, APPMESH_PASSWORD="Pass-word-1").returncode == 0

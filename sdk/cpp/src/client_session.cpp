@@ -90,6 +90,27 @@ void Client::validate_totp(std::string_view user, std::string_view challenge, st
   take_token(send("POST", "/appmesh/totp/validate", {}, boost::json::serialize(body.json())));
 }
 
+std::string Client::new_totp_secret() {
+  const App reply(detail::parse_object(send("POST", "/appmesh/totp/secret")));
+  const auto address = base64url_decode(reply.text("mfa_uri").value_or(""));
+  if (!address || !address->starts_with("otpauth://")) {
+    throw ClientError(ErrorKind::kProtocol, "the server's answer holds no mfa_uri");
+  }
+  return *address;
+}
+
+void Client::enable_totp(std::string_view code) {
+  Request request;
+  request.method = "POST";
+  request.path = "/appmesh/totp/setup";
+  request.headers.emplace_back("X-Totp-Code", code);
+  take_token(call(std::move(request)));
+}
+
+void Client::disable_totp(std::string_view user) {
+  send("POST", "/appmesh/totp/" + percent_encode(user) + "/disable");
+}
+
 boost::json::object Client::authenticate(std::string_view permission, std::string_view audience) {
   Request request;
   request.method = "POST";

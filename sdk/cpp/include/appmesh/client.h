@@ -88,6 +88,10 @@ class Client {
                                      const LoginOptions& options = {});
   void validate_totp(std::string_view user, std::string_view challenge, std::string_view code,
                      std::chrono::seconds expire = std::chrono::seconds{0});
+  // The second factor: a new secret as an otpauth:// address, then a first code switches it on and renews the token.
+  std::string new_totp_secret();
+  void enable_totp(std::string_view code);
+  void disable_totp(std::string_view user = "self");
   boost::json::object authenticate(std::string_view permission = {}, std::string_view audience = {});
   void renew(std::chrono::seconds expire = std::chrono::seconds{0});
   void logoff();
