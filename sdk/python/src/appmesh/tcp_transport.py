@@ -23,13 +23,15 @@ class TCPTransport:
     TCP_MESSAGE_HEADER_LENGTH = 8
     TCP_MESSAGE_MAGIC = 130484216
     TCP_CONNECT_TIMEOUT = 30
+    """Seconds until a connection must be made."""
+    TCP_MESSAGE_TIMEOUT: Optional[float] = None
+    """Seconds without a byte after which `receive_message` raises `AppMeshTimeoutError`; None: never."""
 
     def __init__(
         self, address: Tuple[str, int], ssl_verify: Union[bool, str], ssl_client_cert: tls.Certificate = None
     ) -> None:
         self.address = address
-        self.receive_timeout: Optional[float] = None
-        """Seconds without a byte after which `receive_message` raises `AppMeshTimeoutError`; None: never."""
+        self.receive_timeout: Optional[float] = self.TCP_MESSAGE_TIMEOUT
         self._verify = ssl_verify
         self._certificate = ssl_client_cert
         self._stream: Optional[TlsStream] = None
