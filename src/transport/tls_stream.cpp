@@ -7,6 +7,7 @@
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <openssl/err.h>
+#include <openssl/x509v3.h>
 #include <poll.h>
 
 namespace appmesh::transport {
@@ -25,7 +26,34 @@ Result<TlsStream> TlsStream::make(asio::io_context& context, platform::UniqueFd 
   socket.assign(asio::ip::tcp::v4(), fd.get(), error);
   if (error) return fail(ErrorKind::internal, "TLS connection: " + error.message());
   static_cast<void>(fd.release());
+  SSL_set_accept_state(ssl.get());
   return TlsStream(std::move(socket), ssl.release());
+}
+
+Result<TlsStream> TlsStream::make_client(asio::io_context& context, platform::UniqueFd fd, const TlsContext& tls,
+                                         const std::string& host, std::shared_ptr<TlsSessionSlot> sessions) {
+  auto stream = make(context, std::move(fd), tls);
+  if (!stream) return stream;
+  SSL* const ssl = stream->ssl_.get();
+  SSL_set_connect_state(ssl);
+  X509_VERIFY_PARAM* const checks = SSL_get0_param(ssl);
+  // RFC 6066 section 3: an address is no server name. What is no address here is a name.
+  const bool is_address = X509_VERIFY_PARAM_set1_ip_asc(checks, host.c_str()) == 1;
+  const bool set = is_address || (SSL_set_tlsext_host_name(ssl, host.c_str()) == 1 &&
+                                  X509_VERIFY_PARAM_set1_host(checks, host.c_str(), host.size()) == 1);
+  if (!set) return fail(ErrorKind::internal, "TLS connection: " + take_tls_error());
+  ERR_clear_error();
+  if (sessions->session) SSL_set_session(ssl, sessions->session.get());
+  SSL_set_app_data(ssl, sessions.get());
+  stream->sessions_ = std::move(sessions);
+  return stream;
+}
+
+std::string TlsStream::handshake_problem() const {
+  std::string reason = take_tls_error();
+  const long verdict = SSL_get_verify_result(ssl_.get());
+  if (verdict != X509_V_OK) reason.append(": ").append(X509_verify_cert_error_string(verdict));
+  return reason;
 }
 
 TlsStream::Outcome TlsStream::outcome_of(int result, std::size_t bytes) {
@@ -39,6 +67,7 @@ TlsStream::Outcome TlsStream::outcome_of(int result, std::size_t bytes) {
       return {State::closed};
     default:
       broken_ = true;
+      problem_ = ERR_peek_error();
       return {State::failed};
   }
 }
@@ -47,20 +76,25 @@ asio::awaitable<Result<void>> TlsStream::handshake() {
   for (;;) {
     if (!is_open()) co_return fail(ErrorKind::unavailable, "closed");
     ERR_clear_error();
-    const Outcome outcome = outcome_of(SSL_accept(ssl_.get()), 0);
+    const Outcome outcome = outcome_of(SSL_do_handshake(ssl_.get()), 0);
     switch (outcome.state) {
       case State::done:
         co_return Result<void>();
       case State::closed:
         co_return fail(ErrorKind::unavailable, "closed by the peer");
       case State::failed:
-        co_return fail(ErrorKind::unauthenticated, take_tls_error());
+        co_return fail(ErrorKind::unauthenticated, handshake_problem());
       default:
         break;
     }
     const bool ready = co_await wait(outcome.state);
     if (!ready) co_return fail(ErrorKind::unavailable, "closed");
   }
+}
+
+std::string TlsStream::problem() const {
+  const char* const reason = problem_ == 0 ? nullptr : ERR_reason_error_string(problem_);
+  return reason == nullptr ? std::string() : std::string(reason);
 }
 
 TlsStream::Outcome TlsStream::try_read(std::span<char> buffer) {
@@ -114,6 +148,13 @@ asio::awaitable<bool> TlsStream::write(std::string_view data) {
     if (!ready) co_return false;
   }
   co_return true;
+}
+
+bool TlsStream::is_quiet() {
+  if (!socket_.is_open() || broken_ || has_pending()) return false;
+  char byte = 0;
+  return ::recv(socket_.native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
+         (errno == EAGAIN || errno == EWOULDBLOCK);
 }
 
 void TlsStream::send_close_notify() {

@@ -1,4 +1,4 @@
-// The server's end of one TLS connection, working straight on the descriptor (SSL_set_fd): an idle one costs a third of
+// One end of one TLS connection, working straight on the descriptor (SSL_set_fd): an idle one costs a third of
 // asio::ssl::stream. Owned by its connection; everything here happens on the connection's I/O thread. One reader and
 // one writer at a time, but they may not overlap inside OpenSSL, which a single thread ensures.
 #pragma once
@@ -31,11 +31,15 @@ class TlsStream {
   // `fd` is a connected, non-blocking TCP socket. Error: internal when memory or descriptors are short.
   [[nodiscard]] static Result<TlsStream> make(boost::asio::io_context& context, platform::UniqueFd fd,
                                               const TlsContext& tls);
+  // The client's end, for a server of that name or address. The slot's session is offered, and new ones are kept there.
+  [[nodiscard]] static Result<TlsStream> make_client(boost::asio::io_context& context, platform::UniqueFd fd,
+                                                     const TlsContext& tls, const std::string& host,
+                                                     std::shared_ptr<TlsSessionSlot> sessions);
   TlsStream(TlsStream&&) noexcept = default;
   TlsStream& operator=(TlsStream&&) = delete;
 
-  // Errors: unauthenticated with OpenSSL's reason (bad bytes, old version, no client certificate), unavailable when the
-  // peer or close() ended it.
+  // Errors: unauthenticated with OpenSSL's reason (bad bytes, old version, no certificate or a wrong one), unavailable
+  // when the peer or close() ended it.
   boost::asio::awaitable<Result<void>> handshake();
 
   // What can be done now, without waiting.
@@ -56,6 +60,9 @@ class TlsStream {
   }
   [[nodiscard]] bool peer_has_left();  // it has closed its sending side, or the connection is broken
 
+  // Open, and nothing has come that was not read: what a connection must be that is to carry the next request.
+  [[nodiscard]] bool is_quiet();
+
   boost::asio::awaitable<Outcome> read_some(std::span<char> buffer);  // never want_*
   boost::asio::awaitable<bool> write(std::string_view data);          // all of it, or false
 
@@ -64,7 +71,8 @@ class TlsStream {
   // Throws away what the peer still sends, so that closing does not reset the connection under our last answer. Ends
   // with the peer's end or with close().
   boost::asio::awaitable<void> drain(std::span<char> scratch);
-  void close();  // pending waits end
+  void close();                               // pending waits end
+  [[nodiscard]] std::string problem() const;  // why it `failed`; empty when OpenSSL gave no reason
   [[nodiscard]] bool is_open() const { return socket_.is_open(); }
 
  private:
@@ -73,10 +81,13 @@ class TlsStream {
   };
   TlsStream(boost::asio::ip::tcp::socket socket, SSL* ssl) : socket_(std::move(socket)), ssl_(ssl) {}
   [[nodiscard]] Outcome outcome_of(int result, std::size_t bytes);
+  [[nodiscard]] std::string handshake_problem() const;
 
   boost::asio::ip::tcp::socket socket_;
+  std::shared_ptr<TlsSessionSlot> sessions_;  // of a client; OpenSSL knows its address
   std::unique_ptr<SSL, Free> ssl_;
-  bool broken_ = false;  // after a fatal error OpenSSL must not be asked for a shutdown
+  unsigned long problem_ = 0;  // OpenSSL's error that broke it
+  bool broken_ = false;        // after a fatal error OpenSSL must not be asked for a shutdown
 };
 
 }  // namespace appmesh::transport
