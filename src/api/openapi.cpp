@@ -132,7 +132,8 @@ std::string generate_openapi(const RouteTable& routes, std::string_view version)
       "info:\n"
       "  title: App Mesh\n"
       "  description: \"Runs, schedules, watches and calls programs on a host. Errors are JSON: {\\\"message\\\": "
-      "text}.\"\n"
+      "text}. With the header X-Target-Host (host or host:port) another daemon answers any of these requests: one of "
+      "REST.ForwardTargets, else 403; 502 says why it cannot be had, 508 that it was forwarded four times before.\"\n"
       "  version: ";
   out.append(quoted(version)).append("\n");
   out.append(

@@ -66,6 +66,7 @@ struct Response {
   std::string log_note;                            // the cause of a 500: for the log, never sent
   std::shared_ptr<const std::string> shared_body;  // when set, `body` is ignored: one text for many answers
   std::shared_ptr<BodySource> stream;              // when set, both are ignored: HTTP only
+  bool relayed = false;                            // another daemon's answer: even its 500 goes out as it is
 
   [[nodiscard]] std::string_view body_view() const {
     return shared_body ? std::string_view(*shared_body) : std::string_view(body);

@@ -45,7 +45,7 @@ boost::asio::awaitable<Response> Service::handle(Request request) {
   if (observer_ != nullptr) observer_->began();
   try {
     response = co_await dispatch(request, route);
-    if (response.status == 500) {
+    if (response.status == 500 && !response.relayed) {
       spdlog::error("request {} {} {} failed: {} {}", request.id, to_string(request.method), request.path,
                     response.body_view(), response.log_note);
       response = internal_error(request);
@@ -79,6 +79,11 @@ boost::asio::awaitable<Response> Service::dispatch(Request& request, const Route
   if (request.transport == TransportKind::https && request.method != Method::get && request.header("origin") &&
       !passes_csrf_rule(*policy(), request)) {
     co_return message_response("CSRF validation failed: origin not allowed", 403);
+  }
+
+  if (forwarder_ != nullptr && request.header(kTargetHeader)) {
+    auto answer = co_await forwarder_->forward(request);
+    if (answer) co_return std::move(*answer);
   }
 
   auto match = routes_.find(request.method, request.path);

@@ -11,6 +11,7 @@
 
 #include "api/authenticator.h"
 #include "api/cross_site.h"
+#include "api/forwarder.h"
 #include "api/request.h"
 #include "api/router.h"
 
@@ -39,6 +40,10 @@ class Service {
   // For a configuration that was changed while running.
   void set_cross_site_policy(CrossSitePolicy policy);
 
+  // For requests that name another daemon; without one they are served here. Before the first request; it must outlive
+  // the last one.
+  void set_forwarder(Forwarder& forwarder) { forwarder_ = &forwarder; }
+
   [[nodiscard]] const RouteTable& routes() const { return routes_; }
 
  private:
@@ -48,6 +53,7 @@ class Service {
   const RouteTable routes_;
   Authenticator& authenticator_;
   RequestObserver* observer_ = nullptr;
+  Forwarder* forwarder_ = nullptr;
   mutable std::mutex policy_mutex_;
   std::shared_ptr<const CrossSitePolicy> policy_;
 };

@@ -27,6 +27,7 @@
 #include "store/state_store.h"
 #include "telemetry/host_resources.h"
 #include "telemetry/metrics.h"
+#include "transport/forward_client.h"
 #include "transport/http_server.h"
 #include "transport/io_pool.h"
 #include "transport/listener.h"
@@ -52,6 +53,7 @@ struct Daemon::Parts {
   std::optional<api::TokenAuthenticator> authenticator;
   std::shared_ptr<api::Service> service;
   std::optional<transport::IoPool> pool;
+  std::optional<transport::ForwardClient> forwarder;
   std::vector<std::unique_ptr<transport::Listener>> listeners;
 
   Result<void> listen(const store::Settings::Rest& rest);
@@ -124,6 +126,20 @@ transport::TlsOptions tls_options(const store::Settings::Ssl& ssl) {
           .verify_client = ssl.verify_client};
 }
 
+transport::ForwardOptions forward_options(const store::Settings& settings) {
+  const store::Settings::Ssl& ssl = settings.rest.ssl;
+  return {.listen_address = settings.rest.listen_address,
+          .rest_port = settings.rest.listen_port,
+          .tcp_port = settings.rest.tcp_port,
+          .websocket_port = settings.rest.websocket_port,
+          .targets = settings.rest.forward_targets,
+          .tls = {.certificate_file = ssl.client_certificate_file,
+                  .key_file = ssl.client_certificate_key_file,
+                  .ca_path = ssl.ca_path,
+                  .verify_server = ssl.verify_server_delegate},
+          .is_cluster_member = {}};
+}
+
 api::CrossSitePolicy cross_site_policy(const store::Settings& settings) {
   return {.cors_disabled = settings.rest.cors_disabled, .allowed_origins = settings.rest.csrf_allowed_origins};
 }
@@ -154,6 +170,7 @@ Daemon::Daemon(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
 Daemon::~Daemon() {
   // No new requests, then no new decisions, then everything decided is written.
   for (const auto& listener : parts_->listeners) listener->stop();
+  if (parts_->forwarder) parts_->forwarder->stop();
   if (parts_->engine) parts_->engine->stop();
   if (parts_->pool) parts_->pool->stop();
   parts_->password_workers.reset();  // joins: work that ends late still posts to a pool that is there
@@ -251,6 +268,17 @@ Result<std::unique_ptr<Daemon>> Daemon::open(const CommandLine& line) {
   });
 
   parts.pool.emplace(settings->rest.io_threads);
+  parts.forwarder.emplace(*parts.pool, forward_options(*settings));
+  parts.service->set_forwarder(*parts.forwarder);
+  // Ports and address are those that we listen at, whatever the configuration has become.
+  parts.configuration->observe([forwarder = &*parts.forwarder, rest = settings->rest](const store::Settings& changed) {
+    store::Settings now = changed;
+    now.rest.listen_address = rest.listen_address;
+    now.rest.listen_port = rest.listen_port;
+    now.rest.tcp_port = rest.tcp_port;
+    now.rest.websocket_port = rest.websocket_port;
+    forwarder->configure(forward_options(now));
+  });
   if (auto listening = parts.listen(settings->rest); !listening) return std::unexpected(listening.error());
   return daemon;
 }

@@ -32,8 +32,9 @@ class Answer:
 class Client:
     """One user's view of one daemon. Connections are kept alive, one a thread."""
 
-    def __init__(self, port, ca_file, timeout=60):
+    def __init__(self, port, ca_file, timeout=60, address="127.0.0.1"):
         self.port = port
+        self.address = address
         self.ca_file = ca_file
         self.timeout = timeout
         self.token = None
@@ -43,10 +44,12 @@ class Client:
     def context(self):
         if self._context is None:
             self._context = ssl.create_default_context(cafile=self.ca_file)
+            # The certificates that a first start makes name no other address of the loopback network.
+            self._context.check_hostname = self.address == "127.0.0.1"
         return self._context
 
     def connect(self):
-        connection = http.client.HTTPSConnection("127.0.0.1", self.port, timeout=self.timeout, context=self.context())
+        connection = http.client.HTTPSConnection(self.address, self.port, timeout=self.timeout, context=self.context())
         connection.connect()
         return connection
 

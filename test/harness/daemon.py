@@ -45,11 +45,13 @@ def in_own_mounts(script):
 
 
 class Daemon:
-    def __init__(self, home, **settings):
-        """settings become APPMESH_<key> in its environment, say BaseConfig_StopGraceSeconds=1; None removes one."""
+    def __init__(self, home, ports=None, **settings):
+        """ports: (REST, TCP, WebSocket), else three free ones. settings become APPMESH_<key> in its environment, say
+        BaseConfig_StopGraceSeconds=1; None removes one."""
         self.home = pathlib.Path(home)
         self.token = secrets.token_hex(8)
-        self.port, self.tcp_port, self.ws_port = free_ports(3)
+        self.port, self.tcp_port, self.ws_port = ports or free_ports(3)
+        self.address = settings.get("REST_RestListenAddress", "127.0.0.1")
         self.process = None
         self.launcher = []  # put before the program: see in_own_mounts()
         self.environment = {key: value for key, value in os.environ.items() if not key.startswith("APPMESH_")}
@@ -68,7 +70,7 @@ class Daemon:
 
     @property
     def url(self):
-        return f"https://127.0.0.1:{self.port}"
+        return f"https://{self.address}:{self.port}"
 
     @property
     def ca_file(self):
@@ -99,7 +101,7 @@ class Daemon:
             raise AssertionError(f"{error}\n{self.log_tail()}") from None
 
     def client(self, user="admin", password=ADMIN_PASSWORD, login=True, timeout=60):
-        client = Client(self.port, self.ca_file, timeout=timeout)
+        client = Client(self.port, self.ca_file, timeout=timeout, address=self.address)
         if login:
             client.login(user, password)
         return client

@@ -1,7 +1,0 @@
-"""Workers by their older name."""
-
-from .worker_tcp import AppMeshWorkerTCP
-
-__all__ = ["AppMeshServerTCP"]
-
-AppMeshServerTCP = AppMeshWorkerTCP
