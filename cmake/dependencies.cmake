@@ -16,4 +16,5 @@ pkg_check_modules(JWT REQUIRED IMPORTED_TARGET libjwt)
 pkg_check_modules(QRENCODE REQUIRED IMPORTED_TARGET libqrencode)
 pkg_check_modules(OATH REQUIRED IMPORTED_TARGET liboath)
 pkg_check_modules(EDIT REQUIRED IMPORTED_TARGET libedit)
+find_library(RE2_LIBRARY re2 REQUIRED)  # its .pc file asks for an older C++
 include(GoogleTest)

@@ -81,6 +81,8 @@ boost::json::object app_json(const engine::AppView& app, const ProcessSample* sa
   }
   if (app.pid != 0) {
     json["pid"] = app.pid;
+    json["ready"] = app.ready;
+    if (!app.status_text.empty()) json["status_text"] = app.status_text;
     if (sample != nullptr) {
       json["pid_user"] = sample->user;
       json["memory"] = sample->memory_bytes;

@@ -13,6 +13,7 @@
 #include "core/app_definition.h"
 #include "core/cron.h"
 #include "core/duration.h"
+#include "core/line_pattern.h"
 #include "core/text.h"
 
 namespace appmesh::core {
@@ -374,6 +375,10 @@ void check_together(FieldReader& fields, AppDefinition& d) {
     fields.refuse("resource_limit.cpu_shares", "must be 0 or in 2..262144");
   if (d.readiness && d.readiness->by == ReadinessKind::log && d.readiness->pattern.empty())
     fields.refuse("readiness.pattern", "required for readiness by log");
+  if (d.readiness && !d.readiness->pattern.empty()) {
+    if (auto pattern = LinePattern::compile(d.readiness->pattern); !pattern)
+      fields.refuse("readiness.pattern", pattern.error().message);
+  }
   if (d.readiness && d.readiness->by == ReadinessKind::health && d.health_check_cmd.empty())
     fields.refuse("readiness.by", "health needs field 'health_check_cmd'");
   if (!d.shell && !d.command.empty()) {

@@ -355,7 +355,7 @@ class Generator {
       d.start_interval = DurationText{.text = "0 0 * * MON"};
     }
     if (coin()) d.depends_on["other"] = pick(DependencyCondition::started, DependencyCondition::completed);
-    if (coin()) d.readiness = Readiness{ReadinessKind::log, text(), number(0, 9)};
+    if (coin()) d.readiness = Readiness{ReadinessKind::log, coin() ? "up" : "^ü+$", number(0, 9)};
     d.start_time = pick(0, 1'700'000'000);
     d.end_time = pick(0, 1'800'000'000);
     d.register_time = number(0, 2'000'000'000);
@@ -449,7 +449,7 @@ TEST(AppDefinitionTest, WhateverIsAcceptedIsStable) {
     ASSERT_TRUE(again) << again.error().message << "\n" << in;
     ASSERT_EQ(again->definition, first->definition) << in;
   }
-  EXPECT_GT(accepted, 500);
+  EXPECT_GT(accepted, 300);
 }
 
 }  // namespace

@@ -52,6 +52,7 @@ void Decider::on(const event::Redefined& redefined) {
   if (s_.on_demand) return;
   if (s_.status != definition().status)
     return definition().status == AppStatus::enabled ? on(event::Enabled{}) : on(event::Disabled{});
+  review_readiness();
   if (!is_enabled()) return;
   if (needs_restart(*before, definition())) {
     if (is_live()) return stop(StopReason::restarted);
@@ -122,6 +123,7 @@ void Decider::on(const event::TimerDue&) {
       return stop(StopReason::timeout);
     const auto close = s_.on_demand ? std::nullopt : window_close(definition(), now_.wall);
     if (close && now_.wall >= *close) return stop(StopReason::window);
+    if (s_.phase == Phase::running && is_late_to_be_ready()) return stop(StopReason::not_ready);
   }
   review_plan();
 }
@@ -171,7 +173,9 @@ void Decider::on(const event::RunGone& gone) {
 }
 
 void Decider::on(const event::HealthChanged& changed) {
-  if (s_.phase == Phase::running || s_.phase == Phase::stopping) set_healthy(changed.healthy);
+  if (s_.phase != Phase::running && s_.phase != Phase::stopping) return;
+  set_healthy(changed.healthy);
+  review_readiness();
 }
 
 void Decider::on(const event::KeeperLost&) {
@@ -246,6 +250,7 @@ void Decider::start() {
   s_.restart_after_stop = false;
   s_.start_is_due = false;
   s_.run_return_code.reset();
+  forget_readiness();
   s_.dormant = false;
   if (const auto note = s_.last_error.find(kRestartIn); note != std::string::npos) s_.last_error.resize(note);
   if (s_.on_demand && s_.on_demand->timeout.count() > 0) s_.on_demand->kill_at = now_.wall + s_.on_demand->timeout;
@@ -327,6 +332,8 @@ void Decider::after_run() {
     case StopReason::unhealthy:
     case StopReason::timeout:
     case StopReason::removed:
+    case StopReason::not_ready:
+    case StopReason::watchdog:
       return again ? plan_anew() : apply_exit_policy();
   }
 }
@@ -385,7 +392,9 @@ void Decider::stop(StopReason reason) {
 
 void Decider::stop_run_now() {
   const StopReason reason = s_.phase == Phase::removed ? StopReason::removed : s_.stop_reason;
-  emit(effect::StopRun{.run = s_.current_run, .grace = grace(), .reason = reason});
+  s_.ready_by.reset();
+  emit(effect::StopRun{
+      .run = s_.current_run, .grace = grace(), .reason = reason, .abort = reason == StopReason::watchdog});
 }
 
 Seconds Decider::grace() const {
@@ -398,11 +407,16 @@ void Decider::mark_started() {
   s_.run_started_wall = now_.wall;
   s_.run_started_steady = now_.steady;
   s_.last_start = now_.wall;
+  await_readiness();
   persist();
 }
 
 void Decider::record_exit(const event::RunExited& exited) {
-  note_exit(exited);
+  event::RunExited told = exited;
+  if (const std::string note = stop_note(); !note.empty())
+    told.note = told.note.empty() ? note : note + "; " + told.note;
+  note_exit(told);
+  forget_readiness();
   s_.run_return_code = s_.return_code;
   const auto ago = now_.wall - *s_.last_exit;
   if (now_.steady - s_.run_started_steady - ago >= policy_.stable_after) s_.backoff_step = 0;
@@ -497,6 +511,7 @@ std::optional<Alarm> Decider::wanted_alarm() const {
   }
   if (s_.on_demand && s_.on_demand->remove_at != WallTime{}) offer_wall(s_.on_demand->remove_at);
   if (!is_live() || s_.phase == Phase::draining || s_.stop_reason != StopReason::none) return earliest;
+  if (s_.ready_by && s_.phase == Phase::running) offer({.steady = s_.ready_by});
   if (s_.on_demand) {
     if (s_.on_demand->kill_at != WallTime{}) offer_wall(s_.on_demand->kill_at);
   } else if (const auto close = window_close(definition(), now_.wall)) {

@@ -39,7 +39,18 @@ enum class Phase : std::uint8_t {
   removed,   // Delete was emitted
 };
 
-enum class StopReason : std::uint8_t { none, disabled, restarted, removed, window, replaced, timeout, unhealthy };
+enum class StopReason : std::uint8_t {
+  none,
+  disabled,
+  restarted,
+  removed,
+  window,
+  replaced,
+  timeout,
+  unhealthy,
+  not_ready,  // not ready within its time: a failed start, the exit policy decides what follows
+  watchdog,   // the run sent no sign of life: likewise
+};
 
 // One start, wall or steady: schedules are planned in wall time, back-off in steady time.
 struct PlannedStart {
@@ -93,6 +104,9 @@ struct LifecycleState {
   std::string last_error;  // without the time prefix
   std::optional<WallTime> last_error_time;
   bool healthy = false;
+  bool ready = false;                  // of the current run, section 4.12
+  std::optional<SteadyTime> ready_by;  // the current run is stopped when it is not ready by then
+  std::string status_text;             // what the current run says of itself
   std::uint64_t missed_starts = 0;
 
   std::optional<Alarm> alarm;  // what the engine's timer was last set to; not saved
@@ -129,6 +143,17 @@ struct RunGone {
 struct HealthChanged {
   bool healthy = false;
 };
+struct RunReady {  // the run said so, or wrote the line
+  RunNumber run = 0;
+  bool ready = true;  // false: it is about to end
+};
+struct RunStatus {
+  RunNumber run = 0;
+  std::string text;  // valid UTF-8
+};
+struct WatchdogExpired {
+  RunNumber run = 0;
+};
 // The keeper was replaced. A start in flight counts as failed and is retried at once: tell it only after the new
 // keeper's list was read and does not have that run (a run that it has: recover() with `running` or `exited`).
 struct KeeperLost {};
@@ -138,10 +163,10 @@ struct PolicyChanged {
 };
 }  // namespace event
 
-using Event =
-    std::variant<event::Defined, event::Redefined, event::Enabled, event::Disabled, event::Removed,
-                 event::RestartRequested, event::TimerDue, event::RunStarted, event::StartFailed, event::RunExited,
-                 event::RunGone, event::HealthChanged, event::KeeperLost, event::PolicyChanged>;
+using Event = std::variant<event::Defined, event::Redefined, event::Enabled, event::Disabled, event::Removed,
+                           event::RestartRequested, event::TimerDue, event::RunStarted, event::StartFailed,
+                           event::RunExited, event::RunGone, event::HealthChanged, event::RunReady, event::RunStatus,
+                           event::WatchdogExpired, event::KeeperLost, event::PolicyChanged>;
 
 enum class Notice : std::uint8_t { start, exit, health, status, removed };  // STDOUT comes from the output follower
 
@@ -153,6 +178,7 @@ struct StopRun {  // TERM to every process of the run, KILL to what is left afte
   RunNumber run = 0;
   std::chrono::seconds grace{3};
   StopReason reason = StopReason::none;
+  bool abort = false;  // ABRT instead of TERM
 };
 struct DrainRun {  // the main process is gone: stop what is left of the run the same way (or let it live), then RunGone
   RunNumber run = 0;

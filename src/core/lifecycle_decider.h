@@ -27,6 +27,9 @@ class Decider {
   void on(const event::RunExited& exited);
   void on(const event::RunGone& gone);
   void on(const event::HealthChanged& changed);
+  void on(const event::RunReady& ready);
+  void on(const event::RunStatus& status);
+  void on(const event::WatchdogExpired& expired);
   void on(const event::KeeperLost&);
   void on(const event::PolicyChanged& changed);
 
@@ -77,6 +80,14 @@ class Decider {
   void forget_outgoing();
   bool wait_for_outgoing(StopReason reason);
   void review_outgoing();
+
+  // Readiness and watchdog (section 4.12): lifecycle_readiness.cpp.
+  void mark_ready();
+  void forget_readiness();
+  void await_readiness();
+  void review_readiness();
+  [[nodiscard]] bool is_late_to_be_ready() const { return s_.ready_by && now_.steady >= *s_.ready_by; }
+  [[nodiscard]] std::string stop_note() const;
 
   void review_plan();
   void next_start_due();

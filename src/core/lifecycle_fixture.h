@@ -29,7 +29,9 @@ inline constexpr std::int64_t kStart = 1'700'000'000;
 inline std::string to_word(const Effect& e) {
   struct Names {
     std::string operator()(const effect::StartRun& s) { return fmt::format("start {}", s.run); }
-    std::string operator()(const effect::StopRun& s) { return fmt::format("stop {} grace {}", s.run, s.grace.count()); }
+    std::string operator()(const effect::StopRun& s) {
+      return fmt::format("stop {} grace {}{}", s.run, s.grace.count(), s.abort ? " abort" : "");
+    }
     std::string operator()(const effect::DrainRun& d) {
       return fmt::format("drain {}{}", d.run, d.leftovers == Leftovers::leave ? " leave" : "");
     }

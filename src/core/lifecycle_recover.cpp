@@ -12,6 +12,8 @@ namespace appmesh::core {
 
 namespace {
 
+constexpr Seconds kHearingTime{3};
+
 const OtherRun* find(const std::vector<OtherRun>& runs, RunNumber number) {
   const auto found = std::ranges::find(runs, number, &OtherRun::run);
   return number == 0 || found == runs.end() ? nullptr : &*found;
@@ -157,6 +159,9 @@ void Decider::recover_living(RunNumber newest_run) {
   s_.healthy = s_.healthy || definition().health_check_cmd.empty();
   if (!s_.next_start) plan_next_occurrence();
   s_.phase = s_.stop_reason == StopReason::none ? Phase::running : Phase::stopping;
+  review_readiness();  // its definition may have been edited
+  // What it said in time, while nobody listened, is heard first.
+  if (s_.ready_by) s_.ready_by = std::max(*s_.ready_by, now_.steady + kHearingTime);
   if (s_.phase == Phase::stopping) stop_run_now();  // a second TERM does no harm, a forgotten one would
 }
 

@@ -151,6 +151,13 @@ json::object save_state(const LifecycleState& s, Now now) {
   if (!s.last_error.empty()) out["last_error"] = s.last_error;
   fields.time("last_error_time", s.last_error_time);
   fields.flag("healthy", s.healthy);
+  fields.flag("ready", s.ready);
+  if (s.ready_by) {
+    json::object& ready = out["ready_by"].emplace_object();
+    ready["at"] = to_micros(to_wall(*s.ready_by, now));
+    ready["left"] = std::max(microseconds(0), *s.ready_by - now.steady).count();
+  }
+  if (!s.status_text.empty()) out["status_text"] = s.status_text;
   fields.number("missed_starts", s.missed_starts);
   return out;
 }
@@ -171,7 +178,7 @@ Result<void> load_state(LifecycleState& state, const json::object& saved, Now no
     if (const auto left = members.wait("until", "left", now)) s.outgoing_until = now.steady + *left;
   }
   fields.flag("start_is_due", s.start_is_due);
-  fields.number("stop_reason", s.stop_reason, static_cast<std::int64_t>(StopReason::unhealthy));
+  fields.number("stop_reason", s.stop_reason, static_cast<std::int64_t>(StopReason::watchdog));
   fields.flag("restart_after_stop", s.restart_after_stop);
   fields.flag("remove_after_stop", s.remove_after_stop);
   if (const auto* next = fields.object("next_start")) {
@@ -202,6 +209,12 @@ Result<void> load_state(LifecycleState& state, const json::object& saved, Now no
   fields.text("last_error", s.last_error);
   s.last_error_time = fields.time("last_error_time");
   fields.flag("healthy", s.healthy);
+  fields.flag("ready", s.ready);
+  if (const auto* ready = fields.object("ready_by")) {
+    StateReader members(*ready, error);
+    if (const auto left = members.wait("at", "left", now)) s.ready_by = now.steady + *left;
+  }
+  fields.text("status_text", s.status_text);
   fields.number("missed_starts", s.missed_starts);
   if (error) return std::unexpected(std::move(*error));
   // What the rest relies on: a run in the phases that have one, and a planned start while waiting.

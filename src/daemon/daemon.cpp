@@ -96,6 +96,7 @@ engine::EngineOptions engine_options(const CommandLine& line, const store::HomeP
   engine::EngineOptions options;
   options.home = paths.home;
   options.output_directory = paths.stdout_dir;
+  options.notify_directory = paths.notify;
   options.default_directory = settings.base.working_directory.empty() || settings.base.working_directory == paths.work
                                   ? paths.tmp
                                   : settings.base.working_directory;

@@ -19,6 +19,7 @@ struct Engine::App {
   core::RunNumber run_number = 0;
   std::int32_t pid = 0;
   bool run_complete = false;
+  bool followed = false;                      // its run has a watchdog or a line to wait for
   std::optional<runtime::RunId> outgoing_id;  // a handed-over run that may still end beside the newest one
   std::deque<core::RunNumber> kept_runs;      // older runs whose output is kept, newest first
 

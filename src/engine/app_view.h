@@ -24,6 +24,7 @@ struct AppView {
   core::Phase phase = core::Phase::idle;
   bool on_demand = false;
   bool healthy = false;
+  bool ready = false;                      // the run that lives, section 4.12
   bool run_complete = false;               // the newest run has ended and its last output is stored
   std::int32_t pid = 0;                    // 0: nothing runs
   core::RunNumber run_number = 0;          // newest run, running or ended; 0: none yet
@@ -35,6 +36,7 @@ struct AppView {
   std::optional<core::WallTime> last_start;
   std::optional<core::WallTime> last_exit;
   std::optional<core::WallTime> next_start;
+  std::string status_text;  // what the run says of itself
   std::string last_error;
   std::optional<core::WallTime> last_error_time;
   std::shared_ptr<TaskQueue> tasks;  // never null; the one thing here that is not a picture but the real queue

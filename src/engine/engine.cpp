@@ -51,6 +51,7 @@ Engine::Engine(EngineOptions options, store::DefinitionStore& definitions, store
                   {.home = options_.home,
                    .keeper_program = options_.keeper_program,
                    .cgroup_parent = cgroup_parent(options_.home),
+                   .notify_directory = options_.notify_directory,
                    .exec_user = options_.exec_user},
                   {.on_created = [this](const LiveRun& run) { run_created(run); },
                    .on_started = [this](LiveRun& run) { run_started(run); },
@@ -61,13 +62,20 @@ Engine::Engine(EngineOptions options, store::DefinitionStore& definitions, store
                    .on_keeper_back =
                        [this] {
                          keeper_pid_ = supervisor_.keeper_pid();
+                         notify_.keep_again();
                          spdlog::info("the keeper is back");
                        }}),
       health_(timers_, supervisor_, launch_, options_.tuning.health_check_interval,
               [this](const std::string& name, std::uint64_t generation, bool healthy) {
                 App* app = find(name, generation);
                 if (app != nullptr && app->state.healthy != healthy) feed(*app, core::event::HealthChanged{healthy});
-              }) {
+              }),
+      notify_(context_, supervisor_, options_.notify_directory,
+              [this](LiveRun& run, const runtime::Notification& what, NotifySockets::Taken taken) {
+                notified(run, what, std::move(taken));
+              }),
+      watchdogs_(timers_, [this](const runtime::RunId& id) { watchdog_expired(id); }),
+      lines_(context_, watch_, outputs_, [this](const runtime::RunId& id) { line_found(id); }) {
   apply(options_.policy, options_.tuning);
   zone_ = options_.tuning.zone;
 }

@@ -25,10 +25,13 @@
 #include "core/lifecycle.h"
 #include "engine/app_view.h"
 #include "engine/health_checks.h"
+#include "engine/line_watch.h"
+#include "engine/notify_sockets.h"
 #include "engine/output_watch.h"
 #include "engine/run_supervisor.h"
 #include "engine/task_queue.h"
 #include "engine/timers.h"
+#include "engine/watchdogs.h"
 #include "runtime/launch.h"
 #include "runtime/output_files.h"
 #include "store/definition_store.h"
@@ -52,6 +55,7 @@ struct EngineOptions {
   std::filesystem::path home;
   std::filesystem::path output_directory;   // HOME/work/stdout
   std::filesystem::path default_directory;  // HOME/work/tmp
+  std::filesystem::path notify_directory;   // HOME/work/notify
   std::filesystem::path keeper_program;
   std::vector<std::string> inherited_environment;
   // The OS user that runs of an owner's apps switch to, empty for the daemon's own. Asked at each start on the engine
@@ -140,8 +144,14 @@ class Engine {
   void settle_limits(App& app);
   void prune_outputs(App& app);
   void publish(App& app);
-  void save_state(const App& app);
+  void save_state(const App& app, store::StateStore::Done done = nullptr);
   void save_definition(App& app);
+
+  void follow_readiness(App& app);
+  void line_found(const runtime::RunId& id);
+  void watchdog_expired(const runtime::RunId& id);
+  void notified(LiveRun& run, const runtime::Notification& what, NotifySockets::Taken taken);
+  void change_main(LiveRun& run, std::int32_t pid);
 
   void run_created(const LiveRun& run);
   void run_started(LiveRun& run);
@@ -196,6 +206,9 @@ class Engine {
   OutputWatch watch_;
   RunSupervisor supervisor_;
   HealthChecks health_;
+  NotifySockets notify_;
+  Watchdogs watchdogs_;
+  LineWatch lines_;
   std::unordered_map<std::string, AppPtr> apps_;
   std::unordered_map<std::string, core::RunNumber> orphan_numbers_;  // highest run of a deleted app that still lives
   struct QueuedEvent {

@@ -1,5 +1,6 @@
 // The half of the engine that carries out what the core decided, and turns what happened to runs into events for it.
 #include <algorithm>
+#include <csignal>
 #include <type_traits>
 #include <utility>
 #include <variant>
@@ -34,6 +35,10 @@ std::string_view reason_text(core::StopReason reason) {
       return "timeout";
     case core::StopReason::unhealthy:
       return "unhealthy";
+    case core::StopReason::not_ready:
+      return "not ready in time";
+    case core::StopReason::watchdog:
+      return "watchdog";
   }
   return "";
 }
@@ -77,7 +82,7 @@ void Engine::carry_out(App& app, const core::Effect& effect) {
           start_run(app, what.run);
         } else if constexpr (std::is_same_v<What, core::effect::StopRun>) {
           if (LiveRun* run = live_run(app, what.run))
-            supervisor_.stop(*run, what.grace, std::string(reason_text(what.reason)));
+            supervisor_.stop(*run, what.grace, std::string(reason_text(what.reason)), what.abort ? SIGABRT : SIGTERM);
         } else if constexpr (std::is_same_v<What, core::effect::DrainRun>) {
           if (LiveRun* run = live_run(app, what.run)) supervisor_.drain(*run, what.grace, what.leftovers);
         } else if constexpr (std::is_same_v<What, core::effect::ArmTimer>) {
@@ -150,6 +155,8 @@ void Engine::publish(App& app) {
   view->phase = state.phase;
   view->on_demand = state.on_demand.has_value();
   view->healthy = state.healthy;
+  view->ready = state.ready;
+  view->status_text = state.status_text;
   view->run_complete = app.run_complete;
   view->pid = app.pid;
   view->run_number = app.run_number;
@@ -168,16 +175,17 @@ void Engine::publish(App& app) {
   directory_.publish(std::move(view));
   health_.follow(app.name(), app.generation, state.phase == core::Phase::running ? app.run_number : 0,
                  state.definition);
+  follow_readiness(app);
 }
 
-void Engine::save_state(const App& app) {
+void Engine::save_state(const App& app, store::StateStore::Done done) {
   boost::json::object saved = core::save_state(app.state, platform::now());
   if (app.run_number != 0) {
     saved["run_id"] = app.run_id.text();
     saved["run_pid"] = app.pid;
     if (app.outgoing_id) saved["outgoing_run_id"] = app.outgoing_id->text();
   }
-  states_.save_app({app.name(), boost::json::serialize(saved), {}});
+  states_.save_app({app.name(), boost::json::serialize(saved), {}}, std::move(done));
 }
 
 void Engine::save_definition(App& app) {
@@ -208,6 +216,8 @@ void Engine::delete_app(App& app) {
     run->app_generation = 0;
     orphan_numbers_[name] = std::max(orphan_numbers_[name], run->tag.run_number);
     watch_.remove(run->id);
+    lines_.forget(run->id);
+    watchdogs_.forget(run->id);
     if (run->main == LiveRun::Main::exited) supervisor_.drain(*run, options_.policy.stop_grace, core::Leftovers::stop);
   }
   for (const core::RunNumber kept : app.kept_runs) outputs_.remove(name, kept);
@@ -258,12 +268,14 @@ void Engine::run_started(LiveRun& run) {
   app->tasks->worker_started(run.id);
   watch_.add(run.id, run.tag.app, run.tag.run_number);
   feed(*app, core::event::RunStarted{run.tag.run_number, run.pid});
+  notify_.follow(run);
   if (App* still = app_of(run)) settle_limits(*still);
   if (App* still = app_of(run)) answer_started(*still, nullptr);
 }
 
 void Engine::run_failed(LiveRun& run, std::string reason) {
   if (run.tag.kind == runtime::RunKind::health) return health_.start_failed(run);
+  notify_.forget(run);
   App* app = app_of(run);
   if (app == nullptr) return orphan_gone(run);
   app->tasks->remove_worker(run.id);
@@ -299,6 +311,7 @@ void Engine::run_exited(LiveRun& run) {
 
 void Engine::run_gone(LiveRun& run) {
   if (run.tag.kind == runtime::RunKind::health) return;
+  notify_.forget(run);
   App* app = app_of(run);
   const bool newest = app != nullptr && app->run_id == run.id;
   if (app != nullptr && app->outgoing_id == run.id) app->outgoing_id.reset();

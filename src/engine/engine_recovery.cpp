@@ -127,6 +127,7 @@ void Engine::recover(const std::vector<runtime::KnownRun>& known) {
     if (App* app = find(name, generation)) recover_app(*app, by_app[name]);
   sort_outputs();
   supervisor_.remove_stray_cgroups();
+  notify_.remove_strays();
   spdlog::info("{} applications, {} runs found", apps_.size(), known.size());
 }
 
@@ -180,6 +181,7 @@ void Engine::recover_app(App& app, const std::vector<const runtime::KnownRun*>& 
       app.tasks->add_worker(newest->id, newest_tag.instance, newest_tag.process_key);
       app.tasks->worker_started(newest->id);
     }
+    if (LiveRun* run = supervisor_.find(newest->id); run != nullptr && !newest->exit) notify_.follow(*run);
   } else {
     app.pid = 0;
     app.run_complete = app.run_number != 0;

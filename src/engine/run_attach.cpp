@@ -1,4 +1,5 @@
 // The part of the supervisor that makes a foreign process the run of an app.
+#include <algorithm>
 #include <array>
 #include <utility>
 
@@ -39,28 +40,48 @@ void RunSupervisor::find_attachable(pid_t pid, const std::string& owner, AttachA
   });
 }
 
-// Any process of a run counts, not its first alone.
-bool RunSupervisor::manages(pid_t pid) const {
+// What a process shows of the run that it belongs to.
+struct RunSupervisor::Marks {
+  pid_t pid = 0;
+  std::string cgroups;
+  std::optional<platform::ProcessStat> stat;
+  std::string run_id;
+};
+
+RunSupervisor::Marks RunSupervisor::marks_of(pid_t pid) {
   const platform::ProcFs proc;
-  const auto groups = platform::read_file(fmt::format("/proc/{}/cgroup", pid), kCgroupFileBytes);
-  const auto stat = proc.stat(pid);
-  const auto carried = proc.environment_variable(pid, "APP_MESH_PROCESS_ID");
-  const auto in_group = [&](const std::string& name) {
-    if (!groups || name.empty()) return false;
-    const std::string path = fmt::format("/{}/{}", options_.cgroup_parent, name);
-    for (auto at = groups->find(path); at != std::string::npos; at = groups->find(path, at + 1)) {
-      const char after = at + path.size() < groups->size() ? (*groups)[at + path.size()] : '\n';
+  Marks marks{.pid = pid};
+  if (auto groups = platform::read_file(fmt::format("/proc/{}/cgroup", pid), kCgroupFileBytes))
+    marks.cgroups = std::move(*groups);
+  if (auto stat = proc.stat(pid)) marks.stat = *stat;
+  if (auto carried = proc.environment_variable(pid, "APP_MESH_PROCESS_ID"); carried && *carried)
+    marks.run_id = **carried;
+  return marks;
+}
+
+bool RunSupervisor::carries(const Marks& marks, const LiveRun& run, bool trust_environment) const {
+  if (run.main != LiveRun::Main::exited && run.pid == marks.pid) return true;
+  if (marks.stat && run.pid != 0 && marks.stat->session == run.pid) return true;
+  if (!run.tag.cgroup.empty()) {
+    const std::string path = fmt::format("/{}/{}", options_.cgroup_parent, run.tag.cgroup);
+    for (auto at = marks.cgroups.find(path); at != std::string::npos; at = marks.cgroups.find(path, at + 1)) {
+      const char after = at + path.size() < marks.cgroups.size() ? marks.cgroups[at + path.size()] : '\n';
       if (after == '\n' || after == '/') return true;
     }
-    return false;
-  };
-  for (const auto& [id, run] : runs_) {
-    if (run->main != LiveRun::Main::exited && run->pid == pid) return true;
-    if (stat && run->pid != 0 && stat->session == run->pid) return true;
-    if (in_group(run->tag.cgroup)) return true;
-    if (carried && *carried && **carried == id.text()) return true;
   }
-  return false;
+  return trust_environment && marks.run_id == run.id.text();
+}
+
+// Any process of a run counts, not its first alone.
+bool RunSupervisor::manages(pid_t pid) const {
+  const Marks marks = marks_of(pid);
+  return std::ranges::any_of(runs_, [&](const auto& entry) { return carries(marks, *entry.second, true); });
+}
+
+std::optional<bool> RunSupervisor::owns(const LiveRun& run, pid_t pid) const {
+  const Marks marks = marks_of(pid);
+  if (!marks.stat && pid != run.pid) return std::nullopt;
+  return carries(marks, run, run.tag.cgroup.empty());  // anybody can put a variable into an environment
 }
 
 LiveRun& RunSupervisor::attach(const core::AppDefinition& definition, std::uint64_t app_generation,

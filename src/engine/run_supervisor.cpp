@@ -175,7 +175,9 @@ LiveRun& RunSupervisor::start(const core::AppDefinition& definition, std::uint64
 void RunSupervisor::launch(LiveRun& run, const core::AppDefinition& definition, const runtime::LaunchOptions& options,
                            const platform::User* user) {
   if (auto entered = enter_cgroup(run, definition); !entered) return fail_later(run, entered.error().message);
-  auto launch = runtime::prepare_launch(definition, run.id, run.tag, outputs_, options, user);
+  const auto notify = open_notify(run, definition, user);
+  if (!notify) return fail_later(run, notify.error().message);
+  auto launch = runtime::prepare_launch(definition, run.id, run.tag, outputs_, options, user, *notify);
   if (!launch) return fail_later(run, launch.error().message);
   std::vector<platform::UniqueFd> v1_procs;
   if (run.cgroup) {
@@ -265,7 +267,7 @@ void RunSupervisor::take_exit(LiveRun& run, const runtime::RunExit& exit) {
   handlers_.on_exited(run);
 }
 
-void RunSupervisor::stop(LiveRun& run, std::chrono::seconds grace, std::string reason) {
+void RunSupervisor::stop(LiveRun& run, std::chrono::seconds grace, std::string reason, int signal_number) {
   if (run.stop_reason.empty()) run.stop_reason = std::move(reason);
   if (run.stop_asked) return;
   if (run.main == LiveRun::Main::starting) {
@@ -273,7 +275,7 @@ void RunSupervisor::stop(LiveRun& run, std::chrono::seconds grace, std::string r
     return;
   }
   run.stop_asked = true;
-  signal_all(run, SIGTERM);
+  signal_all(run, signal_number);
   arm_grace(run, grace);
 }
 

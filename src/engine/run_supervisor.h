@@ -8,6 +8,7 @@
 #pragma once
 
 #include <chrono>
+#include <csignal>
 #include <cstdint>
 #include <deque>
 #include <filesystem>
@@ -51,6 +52,8 @@ struct LiveRun {
   platform::CgroupLimits limits;  // as last set; of a run of an earlier daemon see limits_known
   bool limits_known = true;
 
+  platform::UniqueFd notify;  // its notify socket, until somebody reads it
+
   bool spawn_asked = false;  // false while its OS user is looked up
   bool stop_asked = false;
   bool killed = false;
@@ -84,6 +87,7 @@ class RunSupervisor {
     std::filesystem::path home;
     std::filesystem::path keeper_program;
     std::string cgroup_parent;
+    std::filesystem::path notify_directory;
     // The OS user that an owner's runs switch to, empty for the daemon's own; read at each start, must not wait.
     std::function<Result<std::string>(const std::string& owner)> exec_user;
   };
@@ -109,13 +113,25 @@ class RunSupervisor {
                   const AttachTarget& target);
   // New limits for a run that lives. False: its cgroup cannot take them, only a new run can.
   [[nodiscard]] bool change_limits(LiveRun& run, const platform::CgroupLimits& limits);
-  void stop(LiveRun& run, std::chrono::seconds grace, std::string reason);
+  // `signal_number` opens the end: TERM, or ABRT for a run that hangs.
+  void stop(LiveRun& run, std::chrono::seconds grace, std::string reason, int signal_number = SIGTERM);
   // After the main process has gone: on_gone when nothing of the run is left (or at once when leftovers may live).
   void drain(LiveRun& run, std::chrono::seconds grace, core::Leftovers leftovers);
   // The keeper may drop its record: the exit is stored.
   void forget(const runtime::RunId& id) { keeper_.forget(id); }
 
+  // Whether a process belongs to the run. nullopt: there is no such process (any more).
+  [[nodiscard]] std::optional<bool> owns(const LiveRun& run, pid_t pid) const;
+  // Another process of the run stands for it from now on. Errors: it is not of this run, or the keeper refused.
+  void change_main(LiveRun& run, pid_t pid, runtime::KeeperClient::Answer done);
+  // Descriptors that the keeper holds for a run (keeper/protocol.h); `descriptor` is borrowed.
+  void keep(const runtime::RunId& id, int descriptor);
+  void ask_kept(const runtime::RunId& id, runtime::KeeperClient::KeptAnswer done);
+
   [[nodiscard]] LiveRun* find(const runtime::RunId& id);
+  void for_each_run(const std::function<void(const LiveRun&)>& action) const {
+    for (const auto& [id, run] : runs_) action(*run);
+  }
   // Removes cgroups that belong to no live run (after a crash).
   void remove_stray_cgroups();
   [[nodiscard]] std::int32_t keeper_pid() const { return keeper_.keeper_pid(); }
@@ -127,6 +143,11 @@ class RunSupervisor {
   [[nodiscard]] Result<void> enter_cgroup(LiveRun& run, const core::AppDefinition& definition);
   void fail_later(const LiveRun& run, std::string reason);
   [[nodiscard]] bool manages(pid_t pid) const;
+  struct Marks;
+  [[nodiscard]] static Marks marks_of(pid_t pid);
+  [[nodiscard]] bool carries(const Marks& marks, const LiveRun& run, bool trust_environment) const;
+  [[nodiscard]] Result<runtime::NotifyLaunch> open_notify(LiveRun& run, const core::AppDefinition& definition,
+                                                          const platform::User* user);
   void spawned(const runtime::RunId& id, std::expected<runtime::SpawnedRun, runtime::SpawnFailure> result);
   void fail_start(LiveRun& run, std::string reason);
   void take_exit(LiveRun& run, const runtime::RunExit& exit);

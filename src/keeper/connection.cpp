@@ -68,11 +68,39 @@ void Inbox::close_descriptors() {
   descriptor_count_ = 0;
 }
 
-bool Outbox::send(int socket, const void* message, std::size_t size) {
-  if (::send(socket, message, size, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0) return true;
-  if (errno != EAGAIN && errno != ENOBUFS && errno != ENOMEM) return false;
+namespace {
+
+bool send_message(int socket, const void* bytes, std::size_t size, const int* descriptors, std::size_t count) {
+  if (count == 0) return ::send(socket, bytes, size, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0;
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * kMaxKept)] = {};
+  iovec part{.iov_base = const_cast<void*>(bytes), .iov_len = size};
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = CMSG_SPACE(sizeof(int) * count);
+  cmsghdr* const header = CMSG_FIRSTHDR(&message);
+  header->cmsg_level = SOL_SOCKET;
+  header->cmsg_type = SCM_RIGHTS;
+  header->cmsg_len = CMSG_LEN(sizeof(int) * count);
+  std::memcpy(CMSG_DATA(header), descriptors, sizeof(int) * count);
+  return ::sendmsg(socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0;
+}
+
+bool has_no_room() {
+  return errno == EAGAIN || errno == ENOBUFS || errno == ENOMEM || errno == ETOOMANYREFS;
+}
+
+}  // namespace
+
+bool Outbox::send(int socket, const void* message, std::size_t size, const int* descriptors,
+                  std::size_t descriptor_count) {
+  if (send_message(socket, message, size, descriptors, descriptor_count)) return true;
+  if (!has_no_room()) return false;
   std::memcpy(bytes_, message, size);
   size_ = size;
+  if (descriptor_count > 0) std::memcpy(descriptors_, descriptors, descriptor_count * sizeof(int));
+  descriptor_count_ = descriptor_count;
   return true;
 }
 
@@ -80,7 +108,8 @@ bool Outbox::flush(int socket) {
   if (size_ == 0) return true;
   const std::size_t size = size_;
   size_ = 0;
-  return ::send(socket, bytes_, size, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0 || (errno == EAGAIN && (size_ = size) != 0);
+  if (send_message(socket, bytes_, size, descriptors_, descriptor_count_)) return true;
+  return errno == EAGAIN && (size_ = size) != 0;
 }
 
 }  // namespace appmesh::keeper

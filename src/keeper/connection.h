@@ -28,6 +28,12 @@ class Inbox {
   const int* descriptors() const { return descriptors_; }
   std::size_t descriptor_count() const { return descriptor_count_; }
   bool too_many_descriptors() const { return too_many_descriptors_; }
+  // The descriptor is the caller's now.
+  Descriptor take_descriptor(std::size_t index) {
+    const int number = descriptors_[index];
+    descriptors_[index] = -1;
+    return Descriptor{number};
+  }
 
  private:
   alignas(8) std::byte bytes_[kMaxMessageBytes] = {};
@@ -43,14 +49,17 @@ class Outbox {
   bool full() const { return size_ != 0; }
   void clear() { size_ = 0; }
 
-  // false: the connection is dead. Must not be called while full.
-  bool send(int socket, const void* message, std::size_t size);
+  // false: the connection is dead. Must not be called while full. The descriptors stay open until it is not full.
+  bool send(int socket, const void* message, std::size_t size, const int* descriptors = nullptr,
+            std::size_t descriptor_count = 0);
   // Tries again what waits. false: the connection is dead.
   bool flush(int socket);
 
  private:
   alignas(8) std::byte bytes_[sizeof(Run) + kMaxTagBytes] = {};
   std::size_t size_ = 0;
+  int descriptors_[kMaxKept] = {};
+  std::size_t descriptor_count_ = 0;
 };
 
 }  // namespace appmesh::keeper

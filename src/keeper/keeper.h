@@ -60,6 +60,9 @@ class Keeper {
   void on_signal(const Signal& request);
   void on_adopt(const Adopt& request);
   void on_forget(const Forget& request);
+  void on_keep(const Keep& request);
+  void on_ask_kept(const AskKept& request);
+  void on_main_pid(const MainPid& request);
   void send_next_run();
   void send_exited(Slot& slot);
   void send_started(const Slot& slot, MessageType type, std::uint64_t request_id);

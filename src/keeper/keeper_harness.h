@@ -34,6 +34,7 @@ struct SpawnOptions {
   std::vector<std::uint32_t> groups;
   std::vector<Rlimit> rlimits;
   std::uint16_t cgroup_tasks = 0;
+  std::uint16_t kept = 0;  // the last of the descriptors
   std::vector<int> descriptors = {};
 };
 
@@ -88,11 +89,14 @@ class Client {
   std::vector<std::pair<Run, std::string>> list();
   std::optional<Run> find(const RunId& id);
   Exited wait_exit(const RunId& id);
+  // Those that the keeper holds for the run.
+  std::vector<Descriptor> ask_kept(const RunId& id);
 
  private:
   Descriptor socket_;
   std::uint64_t request_id_ = 0;
   std::vector<Exited> exits_;
+  std::vector<Descriptor> received_;  // with the last message
 };
 
 std::vector<std::byte> pack(const SpawnOptions& options, std::uint64_t request_id);

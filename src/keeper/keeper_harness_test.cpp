@@ -61,6 +61,7 @@ std::vector<std::byte> pack(const SpawnOptions& options, std::uint64_t request_i
   spawn.rlimit_count = static_cast<std::uint16_t>(options.rlimits.size());
   spawn.tag_bytes = static_cast<std::uint16_t>(options.tag.size());
   spawn.cgroup_tasks_count = options.cgroup_tasks;
+  spawn.kept_count = options.kept;
   spawn.cwd_bytes = static_cast<std::uint32_t>(directory.size());
   spawn.argument_count = static_cast<std::uint32_t>(options.arguments.size());
   spawn.arguments_bytes = static_cast<std::uint32_t>(arguments.size());
@@ -116,7 +117,22 @@ Message Client::receive() {
   pollfd readable{.fd = socket_.get(), .events = POLLIN, .revents = 0};
   if (::poll(&readable, 1, 10'000) != 1) return {};
   Message message{.bytes = std::vector<std::byte>(kMaxMessageBytes)};
-  const ssize_t size = ::recv(socket_.get(), message.bytes.data(), message.bytes.size(), 0);
+  iovec part{.iov_base = message.bytes.data(), .iov_len = message.bytes.size()};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * kMaxKept)] = {};
+  msghdr envelope{};
+  envelope.msg_iov = &part;
+  envelope.msg_iovlen = 1;
+  envelope.msg_control = control;
+  envelope.msg_controllen = sizeof control;
+  const ssize_t size = ::recvmsg(socket_.get(), &envelope, MSG_CMSG_CLOEXEC);
+  received_.clear();
+  if (const cmsghdr* header = size > 0 ? CMSG_FIRSTHDR(&envelope) : nullptr; header != nullptr) {
+    for (std::size_t i = 0; i < (header->cmsg_len - CMSG_LEN(0)) / sizeof(int); ++i) {
+      int number = -1;
+      std::memcpy(&number, CMSG_DATA(header) + i * sizeof(int), sizeof number);
+      received_.emplace_back(number);
+    }
+  }
   message.bytes.resize(size > 0 ? static_cast<std::size_t>(size) : 0);
   if (!message.bytes.empty()) EXPECT_EQ(message.header().size, message.bytes.size());
   return message;
@@ -157,6 +173,15 @@ Message Client::signal(const RunId& id, SignalScope scope, int number, const std
   request.scope = scope;
   request.signal = number;
   return ask(request, descriptors);
+}
+
+std::vector<Descriptor> Client::ask_kept(const RunId& id) {
+  AskKept request{};
+  request.header.type = MessageType::ask_kept;
+  request.run_id = id;
+  const Kept answer = ask(request).as<Kept>(MessageType::kept);
+  EXPECT_EQ(answer.count, received_.size());
+  return std::move(received_);
 }
 
 Message Client::forget(const RunId& id) {

@@ -13,6 +13,10 @@
 // - The keeper answers requests in order, stops reading while its answers do not fit into the socket, and never blocks
 //   for longer than one child needs to exec (at most kSpawnTimeoutSeconds).
 // - Spawn is idempotent by run id: an id that the table has answers Error EEXIST and starts nothing.
+// - A run may have kept descriptors: the keeper holds them, looks at none, and gives copies to whoever asks, so that
+//   what waits in a socket or a terminal is there for the next daemon. They are closed with Forget. A re-exec carries
+//   them over; a keeper that is killed loses them, and the daemon gives them again (Keep). What each of them is, is
+//   the daemon's business: their order is the order in which they were given.
 // - Malformed requests cost an Error (EBADMSG, EINVAL, E2BIG) that names the field; the connection lives on.
 #pragma once
 
@@ -29,7 +33,9 @@ inline constexpr std::size_t kMaxRlimits = 16;
 inline constexpr std::size_t kMaxArguments = 4096;
 inline constexpr std::size_t kMaxEnvironment = 4096;
 inline constexpr std::size_t kMaxCgroupTasks = 8;
-inline constexpr std::size_t kMaxDescriptors = 4 + kMaxCgroupTasks;  // stdin, stdout, stderr, cgroup v2, tasks of v1
+inline constexpr std::size_t kMaxKept = 4;  // descriptors that the keeper holds for one run
+inline constexpr std::size_t kMaxDescriptors =
+    4 + kMaxCgroupTasks + kMaxKept;             // stdin, stdout, stderr, cgroup v2, tasks of v1, kept
 inline constexpr int kSpawnTimeoutSeconds = 3;  // then SpawnFailed ETIMEDOUT: a directory or file that never answers
 inline constexpr std::uint32_t kSlotCapacity = 65535;  // runs, living and exited together
 
@@ -47,13 +53,16 @@ struct RunId {
 
 enum class MessageType : std::uint16_t {
   // Requests, and in the comment their answer.
-  hello = 1,   // Hello -> HelloReply
-  spawn = 2,   // Spawn -> Started (type spawned) or SpawnFailed
-  signal = 3,  // Signal -> Done, count = processes (1 for a group) that were signalled
-  list = 4,    // Request -> Run * n, ListEnd
-  adopt = 5,   // Adopt -> Started (type adopted)
-  forget = 6,  // Forget -> Done
-  reexec = 7,  // Reexec -> Done, sent by the new program on the same connection
+  hello = 1,      // Hello -> HelloReply
+  spawn = 2,      // Spawn -> Started (type spawned) or SpawnFailed
+  signal = 3,     // Signal -> Done, count = processes (1 for a group) that were signalled
+  list = 4,       // Request -> Run * n, ListEnd
+  adopt = 5,      // Adopt -> Started (type adopted)
+  forget = 6,     // Forget -> Done
+  reexec = 7,     // Reexec -> Done, sent by the new program on the same connection
+  keep = 8,       // Keep with descriptors -> Done, count = descriptors that are kept now
+  ask_kept = 9,   // AskKept -> Kept with the descriptors
+  main_pid = 10,  // MainPid -> Done
   // Answers.
   hello_reply = 65,
   spawned = 66,
@@ -63,6 +72,7 @@ enum class MessageType : std::uint16_t {
   list_end = 70,
   adopted = 71,
   error = 72,
+  kept = 73,
   // Events.
   exited = 129,
 };
@@ -95,13 +105,20 @@ struct HelloReply {
   std::uint64_t generation;  // grows by one with each keeper that opened this journal; re-exec does not change it
   std::int64_t started_us;   // CLOCK_REALTIME
   std::uint32_t max_message_bytes;
-  std::uint32_t reserved;
+  std::uint32_t features;    // Feature; 0 from keepers older than the first of them
   char boot_id[40];          // /proc/sys/kernel/random/boot_id, NUL-terminated
   char program_version[32];  // NUL-terminated
 };
 
+// HelloReply::features.
+enum Feature : std::uint32_t {
+  kFeatureKept = 1U << 0,     // Spawn::kept_count, Keep, AskKept
+  kFeatureOwnPid = 1U << 1,   // kFlagOwnPid
+  kFeatureMainPid = 1U << 2,  // MainPid
+};
+
 // Spawn::flags. The descriptors come with SCM_RIGHTS in the order of the bits, each only when its flag is set:
-// stdin, stdout, stderr, cgroup; then cgroup_tasks_count descriptors. Their number must match exactly.
+// stdin, stdout, stderr, cgroup; then cgroup_tasks_count and kept_count descriptors. Their number must match exactly.
 enum SpawnFlag : std::uint32_t {
   kFlagStdin = 1U << 0,             // else /dev/null
   kFlagStdout = 1U << 1,            // also stderr unless kFlagStderr; else /dev/null
@@ -112,10 +129,11 @@ enum SpawnFlag : std::uint32_t {
   kFlagControllingTty = 1U << 10,   // stdin is a terminal and becomes the controlling one (TIOCSCTTY)
   kFlagKeepBoundingSet = 1U << 11,  // with kFlagSwitchUser: sudo, ping and their like go on working in the child
   kFlagProgramFirst = 1U << 12,     // the first argument is the program, the second is argv[0] (login shells)
+  kFlagOwnPid = 1U << 13,           // the value of the last variable, ten characters or more, becomes the child's pid
 };
 inline constexpr std::uint32_t kKnownSpawnFlags = kFlagStdin | kFlagStdout | kFlagStderr | kFlagCgroup |
                                                   kFlagSwitchUser | kFlagNoNewPrivileges | kFlagControllingTty |
-                                                  kFlagKeepBoundingSet | kFlagProgramFirst;
+                                                  kFlagKeepBoundingSet | kFlagProgramFirst | kFlagOwnPid;
 
 struct Rlimit {
   std::uint32_t resource;  // RLIMIT_*
@@ -144,7 +162,9 @@ struct Spawn {
   std::uint32_t arguments_bytes;
   std::uint32_t environment_count;  // <= kMaxEnvironment
   std::uint32_t environment_bytes;
-  std::uint32_t reserved[10];  // zero
+  std::uint16_t kept_count;      // <= kMaxKept
+  std::uint16_t reserved_short;  // zero
+  std::uint32_t reserved[9];     // zero
 };
 
 // Answers spawn (type spawned: the exec has succeeded) and adopt (type adopted).
@@ -268,6 +288,36 @@ struct Forget {
 // is the program to go on with; without one it is the keeper's own file, by the path it was started from.
 struct Reexec {
   Header header;
+};
+
+// Gives a run more descriptors to keep, with SCM_RIGHTS. Errors: ESRCH (unknown run), E2BIG (more than kMaxKept).
+struct Keep {
+  Header header;
+  RunId run_id;
+};
+
+// Error ESRCH: unknown run.
+struct AskKept {
+  Header header;
+  RunId run_id;
+};
+
+// The answer carries as many descriptors as it says.
+struct Kept {
+  Header header;
+  RunId run_id;
+  std::uint32_t count;
+  std::uint32_t reserved;
+};
+
+// From now on another process is the run's main one: its end is the end of the run. The daemon has made sure that it
+// belongs to the run. Errors: ESRCH (no living run, or no such process), EEXIST (it belongs to another run).
+struct MainPid {
+  Header header;
+  RunId run_id;
+  std::int32_t pid;
+  std::uint32_t reserved;
+  std::uint64_t start_ticks;
 };
 
 struct Done {

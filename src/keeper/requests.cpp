@@ -56,6 +56,15 @@ void Keeper::handle_message() {
     case MessageType::forget:
       if (whole(sizeof(Forget))) on_forget(reinterpret_cast<const Forget&>(header));
       return;
+    case MessageType::keep:
+      if (whole(sizeof(Keep))) on_keep(reinterpret_cast<const Keep&>(header));
+      return;
+    case MessageType::ask_kept:
+      if (whole(sizeof(AskKept))) on_ask_kept(reinterpret_cast<const AskKept&>(header));
+      return;
+    case MessageType::main_pid:
+      if (whole(sizeof(MainPid))) on_main_pid(reinterpret_cast<const MainPid&>(header));
+      return;
     case MessageType::reexec:
       if (!whole(sizeof(Reexec))) return;
       if (inbox_.descriptor_count() > 1) return send_error(header, EINVAL, "descriptors: one program at most");
@@ -77,6 +86,7 @@ void Keeper::on_hello(const Hello& request) {
   reply.generation = table_.header().generation;
   reply.started_us = started_us_;
   reply.max_message_bytes = kMaxMessageBytes;
+  reply.features = kFeatureKept | kFeatureOwnPid | kFeatureMainPid;
   std::memcpy(reply.boot_id, table_.header().boot_id, sizeof reply.boot_id);
   std::snprintf(reply.program_version, sizeof reply.program_version, "%s", APPMESH_VERSION);
   send(&reply, sizeof reply);
@@ -95,6 +105,8 @@ void Keeper::on_spawn() {
   slot->started_us = realtime_us();
   if (spawner_.start(*slot)) {
     table_.set_running(*slot, 0, slot->started_us);
+    for (std::size_t i = inbox_.descriptor_count() - request.kept_count; i < inbox_.descriptor_count(); ++i)
+      table_.keep(*slot, inbox_.take_descriptor(i));
     return send_started(*slot, MessageType::spawned, request.header.request_id);
   }
   SpawnFailed failed{};
@@ -145,6 +157,26 @@ void Keeper::on_forget(const Forget& request) {
   if (slot->state != RunState::exited) return send_error(request.header, EBUSY, "run_id: still living");
   table_.release(*slot);
   send_done(request.header.request_id, 1);
+}
+
+void Keeper::on_keep(const Keep& request) {
+  Slot* const slot = table_.find(request.run_id);
+  if (slot == nullptr) return send_error(request.header, ESRCH, "run_id: unknown");
+  if (inbox_.descriptor_count() == 0) return send_error(request.header, EINVAL, "descriptors: none");
+  if (slot->kept_count + inbox_.descriptor_count() > kMaxKept)
+    return send_error(request.header, E2BIG, "descriptors: too many for one run");
+  for (std::size_t i = 0; i < inbox_.descriptor_count(); ++i) table_.keep(*slot, inbox_.take_descriptor(i));
+  send_done(request.header.request_id, slot->kept_count);
+}
+
+void Keeper::on_ask_kept(const AskKept& request) {
+  const Slot* const slot = table_.find(request.run_id);
+  if (slot == nullptr) return send_error(request.header, ESRCH, "run_id: unknown");
+  Kept answer{};
+  answer.header = header_of<Kept>(MessageType::kept, request.header.request_id);
+  answer.run_id = slot->run_id;
+  answer.count = slot->kept_count;
+  if (!outbox_.send(connection_.get(), &answer, sizeof answer, slot->kept, slot->kept_count)) drop_connection();
 }
 
 void Keeper::send_next_run() {

@@ -21,6 +21,12 @@
 
 namespace appmesh::keeper {
 
+namespace {
+
+constexpr std::size_t kPidDigits = 10;
+
+}  // namespace
+
 // Shared with the child, which runs beside us in the same memory until it execs.
 struct Spawner::Child {
   const SpawnPlan& plan;
@@ -67,6 +73,8 @@ const char* Spawner::parse(const std::byte* message, std::size_t size, const int
   for (const std::uint32_t word : request.reserved) {
     if (word != 0) return "reserved: not zero";
   }
+  if (request.reserved_short != 0) return "reserved: not zero";
+  if ((request.flags & kFlagOwnPid) != 0 && request.environment_count == 0) return "flags: no variable for the pid";
   const bool program_first = (request.flags & kFlagProgramFirst) != 0;
   if (request.argument_count < (program_first ? 2U : 1U)) return "argument_count: no program";
   if ((request.flags & kFlagControllingTty) != 0 && (request.flags & kFlagStdin) == 0)
@@ -79,6 +87,7 @@ const char* Spawner::parse(const std::byte* message, std::size_t size, const int
   if (request.rlimit_count > kMaxRlimits) return "rlimit_count: too many";
   if (request.tag_bytes > kMaxTagBytes) return "tag_bytes: too long";
   if (request.cgroup_tasks_count > kMaxCgroupTasks) return "cgroup_tasks_count: too many";
+  if (request.kept_count > kMaxKept) return "kept_count: too many";
   if (request.argument_count > kMaxArguments) return "argument_count: too many";
   if (request.environment_count > kMaxEnvironment) return "environment_count: too many";
   error = EBADMSG;
@@ -122,6 +131,13 @@ const char* Spawner::parse(const std::byte* message, std::size_t size, const int
     }
   }
 
+  plan_.own_pid = nullptr;
+  if ((request.flags & kFlagOwnPid) != 0) {
+    char* const equals = std::strchr(environment_[request.environment_count - 1], '=');
+    if (equals == nullptr || std::strlen(equals + 1) < kPidDigits) return "environment: no room for the pid";
+    plan_.own_pid = equals + 1;
+  }
+
   std::size_t used = 0;
   const auto given = [&](std::uint32_t flag) {
     if ((request.flags & flag) == 0) return -1;
@@ -134,8 +150,8 @@ const char* Spawner::parse(const std::byte* message, std::size_t size, const int
   plan_.standard_error = given(kFlagStderr);
   plan_.cgroup = given(kFlagCgroup);
   plan_.cgroup_tasks = descriptors + used;
-  if (used + request.cgroup_tasks_count != descriptor_count)
-    return "descriptors: not as many as flags and cgroup_tasks_count say";
+  if (used + request.cgroup_tasks_count + request.kept_count != descriptor_count)
+    return "descriptors: not as many as flags, cgroup_tasks_count and kept_count say";
   error = 0;
   return nullptr;
 }
@@ -227,6 +243,15 @@ namespace {
   return true;
 }
 
+[[clang::no_sanitize("address", "thread")]] void write_own_pid(char* text) {
+  char digits[kPidDigits];
+  std::size_t count = 0;
+  for (long pid = ::syscall(SYS_getpid); pid > 0 && count < sizeof digits; pid /= 10)
+    digits[count++] = static_cast<char>('0' + pid % 10);
+  while (count > 0) *text++ = digits[--count];
+  *text = 0;
+}
+
 [[clang::no_sanitize("address", "thread")]] void note_start_ticks(Slot& slot) {
   const long file = ::syscall(SYS_openat, AT_FDCWD, "/proc/self/stat", O_RDONLY | O_CLOEXEC);
   if (file < 0) return;
@@ -243,6 +268,7 @@ namespace {
   Slot& slot = child.slot;
   // First of all: pid and start time are what a next keeper would know this process by.
   note_start_ticks(slot);
+  if (plan.own_pid != nullptr) write_own_pid(plan.own_pid);
 
   if (child.enter_cgroup) {
     const long procs = ::syscall(SYS_openat, plan.cgroup, "cgroup.procs", O_WRONLY | O_CLOEXEC);

@@ -29,6 +29,7 @@ struct SpawnPlan {
   int standard_error;
   int cgroup;
   const int* cgroup_tasks;
+  char* own_pid;  // where the child writes its pid, or nullptr
 };
 
 class Spawner {

@@ -79,7 +79,11 @@ int Table::open(int directory, int inherited, Predecessor& predecessor) {
     predecessor = Predecessor::other;
   }
   rebuild();
-  if (predecessor == Predecessor::ourselves) return 0;
+  if (predecessor == Predecessor::ourselves) {
+    keep_over_exec(false);
+    return 0;
+  }
+  for (std::uint32_t i = 1; i <= header_->high_water; ++i) slots_[i].kept_count = 0;  // numbers of another process
 
   clear_unsent();
   // A predecessor of an earlier boot stays recognisable until its runs have been marked; see Keeper::take_over.
@@ -205,6 +209,7 @@ Slot* Table::allocate(const RunId& id, const char* tag, std::size_t tag_bytes, i
   slot.spawn_error = 0;
   slot.spawn_detail = 0;
   slot.pidfd = -1;
+  slot.kept_count = 0;
   std::memcpy(slot.tag, tag, tag_bytes);
   store_state(slot, RunState::starting);
   link_id(slot);
@@ -237,10 +242,41 @@ void Table::release(Slot& slot) {
     --living_;
   }
   unlink_id(slot);
+  drop_kept(slot);
   store_state(slot, RunState::free);
   slot.next_in_queue = free_;
   free_ = index_of(slot);
   --used_;
+}
+
+bool Table::keep(Slot& slot, Descriptor descriptor) {
+  if (slot.kept_count == kMaxKept) return false;
+  slot.kept[slot.kept_count] = descriptor.release();
+  ++slot.kept_count;
+  return true;
+}
+
+void Table::drop_kept(Slot& slot) {
+  const std::uint8_t count = slot.kept_count;
+  slot.kept_count = 0;
+  for (std::uint8_t i = 0; i < count && i < kMaxKept; ++i) Descriptor{slot.kept[i]}.reset();
+}
+
+void Table::keep_over_exec(bool keep) {
+  for (std::uint32_t i = 1; i <= header_->high_water; ++i) {
+    const Slot& slot = slots_[i];
+    if (slot.state == RunState::free) continue;
+    for (std::uint8_t k = 0; k < slot.kept_count && k < kMaxKept; ++k)
+      ::fcntl(slot.kept[k], F_SETFD, keep ? 0 : FD_CLOEXEC);
+  }
+}
+
+void Table::change_pid(Slot& slot, pid_t pid, std::uint64_t start_ticks) {
+  unlink_pid(slot);
+  slot.flags |= kRunAdopted;
+  slot.start_ticks = start_ticks;
+  slot.pid = pid;
+  link_pid(slot);
 }
 
 void Table::queue_exit(Slot& slot) {

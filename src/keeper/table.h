@@ -40,7 +40,10 @@ struct Slot {
   SlotIndex next_by_id;
   SlotIndex next_by_pid;
   SlotIndex next_in_queue;  // of unsent exits, or of free slots
-  std::uint8_t reserved2[138];
+  std::uint8_t kept_count;
+  std::uint8_t reserved2;
+  std::int32_t kept[kMaxKept];  // descriptors of this process, see protocol.h
+  std::uint8_t reserved3[120];
   char tag[kMaxTagBytes];
 };
 static_assert(sizeof(Slot) == 640);
@@ -91,6 +94,13 @@ class Table {
   void set_exited(Slot& slot, const Exit& exit, std::uint32_t flags);
   void release(Slot& slot);
 
+  // Takes the descriptor over and closes it with the slot. False: the run has kMaxKept already.
+  bool keep(Slot& slot, Descriptor descriptor);
+  // Whether kept descriptors outlive an exec.
+  void keep_over_exec(bool keep);
+  // Another process stands for the run; both must live, and the new one must be watched by pidfd.
+  void change_pid(Slot& slot, pid_t pid, std::uint64_t start_ticks);
+
   // Exits that the connection has not been told, oldest first.
   void queue_exit(Slot& slot);
   Slot* first_unsent();
@@ -100,6 +110,7 @@ class Table {
  private:
   int map(bool& created);
   void rebuild();
+  void drop_kept(Slot& slot);
   void link_id(Slot& slot);
   void link_pid(Slot& slot);
   void unlink_id(const Slot& slot);

@@ -87,11 +87,33 @@ void Keeper::on_adopt(const Adopt& request) {
   send_started(*slot, MessageType::adopted, request.header.request_id);
 }
 
+// The old main process, if it is our child, is reaped like any other that belongs to no run.
+void Keeper::on_main_pid(const MainPid& request) {
+  Slot* const slot = table_.find(request.run_id);
+  if (slot == nullptr || slot->state != RunState::running)
+    return send_error(request.header, ESRCH, "run_id: no living run");
+  if (slot->pid == request.pid) return send_done(request.header.request_id, 1);
+  if (request.pid <= 1 || request.pid == ::getpid())
+    return send_error(request.header, EINVAL, "pid: may not stand for a run");
+  if (table_.find_pid(request.pid) != nullptr) return send_error(request.header, EEXIST, "pid: belongs to a run");
+  std::uint64_t start_ticks = request.start_ticks;
+  int error = 0;
+  Descriptor pidfd = open_process(request.pid, start_ticks, error);
+  if (!pidfd) return send_error(request.header, error, "pid: no such process with that start time");
+  const int before = slot->pidfd;
+  if (!watch(*slot, static_cast<Descriptor&&>(pidfd)))
+    return send_error(request.header, errno, "pid: cannot be watched");
+  Descriptor{before}.reset();
+  table_.change_pid(*slot, request.pid, start_ticks);
+  send_done(request.header.request_id, 1);
+}
+
 // Comes back only when it failed, with errno.
 int Keeper::reexec(std::uint64_t request_id) {
   const int kept[] = {listener_.get(), connection_.get(), table_.descriptor()};
   const auto keep_over_exec = [&](bool keep) {
     for (const int descriptor : kept) ::fcntl(descriptor, F_SETFD, keep ? 0 : FD_CLOEXEC);
+    table_.keep_over_exec(keep);
   };
   char state[128];
   std::snprintf(state, sizeof state, "%d,%d,%d,%llu,%llu,%llu", kept[0], kept[1], kept[2],

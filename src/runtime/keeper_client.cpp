@@ -104,6 +104,7 @@ void KeeperClient::connect(Answer done) {
 
 void KeeperClient::take_connection(platform::UniqueFd socket, const keeper::HelloReply& hello) {
   keeper_pid_ = hello.pid;
+  features_ = hello.features;
   ++connection_;
   descriptor_.emplace(context_, socket.release());
   wait_readable();
@@ -156,6 +157,12 @@ void KeeperClient::spawn(const SpawnRequest& request, SpawnAnswer done) {
     descriptors.push_back(request.cgroup_fd);
   }
   descriptors.insert(descriptors.end(), request.cgroup_tasks_fds.begin(), request.cgroup_tasks_fds.end());
+  if (has(keeper::kFeatureKept)) {
+    if (request.kept_fds.size() > keeper::kMaxKept) return refuse(E2BIG, "too many descriptors to keep");
+    descriptors.insert(descriptors.end(), request.kept_fds.begin(), request.kept_fds.end());
+    spawn.kept_count = static_cast<std::uint16_t>(request.kept_fds.size());
+  }
+  if (request.own_pid && has(keeper::kFeatureOwnPid)) spawn.flags |= keeper::kFlagOwnPid;
   if (request.user) {
     spawn.flags |= keeper::kFlagSwitchUser;
     spawn.uid = request.user->uid;
@@ -223,6 +230,39 @@ void KeeperClient::forget(const RunId& id) {
   keeper::Forget message{};
   message.header = header(keeper::MessageType::forget, remember(Answer([](Result<void>) {})));
   message.run_id = id.raw;
+  MessageWriter writer;
+  writer.value(message);
+  send(std::move(writer).finish(), {});
+}
+
+void KeeperClient::keep(const RunId& id, const std::vector<int>& descriptors, Answer done) {
+  if (!connected() || !has(keeper::kFeatureKept)) return done(fail(ErrorKind::unavailable, "the keeper keeps nothing"));
+  keeper::Keep message{};
+  message.header = header(keeper::MessageType::keep, remember(std::move(done)));
+  message.run_id = id.raw;
+  MessageWriter writer;
+  writer.value(message);
+  send(std::move(writer).finish(), descriptors);
+}
+
+void KeeperClient::ask_kept(const RunId& id, KeptAnswer done) {
+  if (!connected() || !has(keeper::kFeatureKept)) return done(fail(ErrorKind::unavailable, "the keeper keeps nothing"));
+  keeper::AskKept message{};
+  message.header = header(keeper::MessageType::ask_kept, remember(std::move(done)));
+  message.run_id = id.raw;
+  MessageWriter writer;
+  writer.value(message);
+  send(std::move(writer).finish(), {});
+}
+
+void KeeperClient::set_main(const RunId& id, std::int32_t pid, std::uint64_t start_ticks, Answer done) {
+  if (!connected() || !has(keeper::kFeatureMainPid))
+    return done(fail(ErrorKind::unavailable, "the keeper cannot change the main process"));
+  keeper::MainPid message{};
+  message.header = header(keeper::MessageType::main_pid, remember(std::move(done)));
+  message.run_id = id.raw;
+  message.pid = pid;
+  message.start_ticks = start_ticks;
   MessageWriter writer;
   writer.value(message);
   send(std::move(writer).finish(), {});
@@ -297,7 +337,7 @@ void KeeperClient::wait_readable() {
 void KeeperClient::read_all() {
   const std::uint64_t connection = connection_;
   while (true) {
-    const ssize_t got = ::recv(descriptor_->native_handle(), buffer_.data(), buffer_.size(), MSG_DONTWAIT);
+    const ssize_t got = receive();
     if (got > 0) {
       handle(buffer_.data(), static_cast<std::size_t>(got));
       if (connection != connection_ || !descriptor_) return;  // an answer led to a new connection
@@ -307,6 +347,27 @@ void KeeperClient::read_all() {
     if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return wait_readable();
     return lose();
   }
+}
+
+ssize_t KeeperClient::receive() {
+  received_.clear();
+  iovec part{buffer_.data(), buffer_.size()};
+  alignas(cmsghdr) std::array<std::byte, CMSG_SPACE(sizeof(int) * keeper::kMaxKept)> control{};
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  message.msg_control = control.data();
+  message.msg_controllen = control.size();
+  const ssize_t got = ::recvmsg(descriptor_->native_handle(), &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+  if (got < 0) return got;
+  for (cmsghdr* item = CMSG_FIRSTHDR(&message); item != nullptr; item = CMSG_NXTHDR(&message, item)) {
+    if (item->cmsg_level != SOL_SOCKET || item->cmsg_type != SCM_RIGHTS) continue;
+    std::array<int, keeper::kMaxKept> numbers{};
+    const std::size_t bytes = std::min(item->cmsg_len - CMSG_LEN(0), sizeof numbers);
+    std::memcpy(numbers.data(), CMSG_DATA(item), bytes);
+    for (std::size_t i = 0; i < bytes / sizeof(int); ++i) received_.emplace_back(numbers[i]);
+  }
+  return got;
 }
 
 void KeeperClient::handle(const std::byte* data, std::size_t size) {
@@ -361,6 +422,9 @@ void KeeperClient::handle(const std::byte* data, std::size_t size) {
     case keeper::MessageType::adopted:
       if (auto done = take_pending<Answer>(head.request_id)) (*done)({});
       return;
+    case keeper::MessageType::kept:
+      if (auto done = take_pending<KeptAnswer>(head.request_id)) (*done)(std::exchange(received_, {}));
+      return;
     case keeper::MessageType::error: {
       keeper::Error message{};
       if (!read_as(data, size, message)) return;
@@ -369,6 +433,7 @@ void KeeperClient::handle(const std::byte* data, std::size_t size) {
       if (auto spawned = take_pending<SpawnAnswer>(head.request_id))
         return (*spawned)(std::unexpected(SpawnFailure{keeper::SpawnStep::none, message.error, text}));
       if (auto list = take_pending<ListAnswer>(head.request_id)) return (*list)(fail(ErrorKind::internal, text));
+      if (auto kept = take_pending<KeptAnswer>(head.request_id)) return (*kept)(fail(ErrorKind::internal, text));
       return;
     }
     default:
@@ -388,6 +453,8 @@ void KeeperClient::lose() {
       (*spawned)(std::unexpected(SpawnFailure{keeper::SpawnStep::none, ECONNRESET, "the keeper went away"}));
     else if (auto* list = std::get_if<ListAnswer>(&answer))
       (*list)(fail(ErrorKind::unavailable, "the keeper went away"));
+    else if (auto* kept = std::get_if<KeptAnswer>(&answer))
+      (*kept)(fail(ErrorKind::unavailable, "the keeper went away"));
     else
       std::get<Answer>(answer)(fail(ErrorKind::unavailable, "the keeper went away"));
   }

@@ -45,6 +45,8 @@ struct SpawnRequest {
   std::optional<User> user;  // absent: the keeper's own
   bool no_new_privileges = false;
   bool keep_bounding_set = false;  // with user: sudo and its like may work
+  std::vector<int> kept_fds;       // the keeper holds copies as long as it knows the run; see keeper/protocol.h
+  bool own_pid = false;            // the value of the last variable, ten characters, becomes the child's pid
 };
 
 struct SpawnFailure {
@@ -83,6 +85,7 @@ class KeeperClient {
  public:
   using SpawnAnswer = std::move_only_function<void(std::expected<SpawnedRun, SpawnFailure>)>;
   using Answer = std::move_only_function<void(Result<void>)>;
+  using KeptAnswer = std::move_only_function<void(Result<std::vector<platform::UniqueFd>>)>;
   using ListAnswer = std::move_only_function<void(Result<std::vector<KnownRun>>)>;
 
   struct Handlers {
@@ -107,10 +110,18 @@ class KeeperClient {
   void signal(const RunId& id, keeper::SignalScope scope, int signal_number, Answer done);
   void adopt(const RunId& id, std::string_view tag, std::int32_t pid, std::uint64_t start_ticks, Answer done);
   void forget(const RunId& id);
+  // Whether the keeper has a feature (keeper::Feature); one that was started by an older daemon may lack it.
+  [[nodiscard]] bool has(keeper::Feature feature) const { return (features_ & feature) != 0; }
+  // Descriptors to hold for a run, besides those it keeps already; borrowed until the call returns.
+  void keep(const RunId& id, const std::vector<int>& descriptors, Answer done);
+  // Copies of all that are held for a run, in the order in which they were given.
+  void ask_kept(const RunId& id, KeptAnswer done);
+  // Another process stands for the run from now on.
+  void set_main(const RunId& id, std::int32_t pid, std::uint64_t start_ticks, Answer done);
   void list(ListAnswer done);
 
  private:
-  using Pending = std::variant<SpawnAnswer, Answer, ListAnswer>;
+  using Pending = std::variant<SpawnAnswer, Answer, ListAnswer, KeptAnswer>;
   struct Outgoing {
     std::vector<std::byte> bytes;
     std::vector<platform::UniqueFd> descriptors;
@@ -120,6 +131,7 @@ class KeeperClient {
   void wait_readable();
   void read_all();
   void handle(const std::byte* data, std::size_t size);
+  [[nodiscard]] ssize_t receive();
   void send(std::vector<std::byte> bytes, const std::vector<int>& descriptors);
   bool try_send(const std::vector<std::byte>& bytes, const std::vector<int>& descriptors);
   void wait_writable();
@@ -138,9 +150,11 @@ class KeeperClient {
   std::vector<KnownRun> listed_;
   std::deque<Outgoing> outgoing_;
   std::vector<std::byte> buffer_;
+  std::vector<platform::UniqueFd> received_;  // came with the message in the buffer
   std::uint64_t next_request_ = 1;
   std::uint64_t connection_ = 0;  // tells a late wait of an old connection from one of the present
   std::int32_t keeper_pid_ = 0;
+  std::uint32_t features_ = 0;
   bool waiting_writable_ = false;
 };
 

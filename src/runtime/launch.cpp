@@ -46,8 +46,14 @@ void put(Variables& variables, std::string_view assignment) {
   variables[std::string(assignment.substr(0, equals))] = assignment.substr(equals + 1);
 }
 
+// Below a shell the program that sends may have another pid, and would think that the watchdog is not meant for it.
+bool wants_own_pid(const core::AppDefinition& definition, const NotifyLaunch& notify) {
+  return notify.socket >= 0 && definition.watchdog_seconds > 0 && !definition.shell && !definition.session_login;
+}
+
 std::vector<std::string> build_environment(const core::AppDefinition& definition, const RunId& id, const RunTag& tag,
-                                           const LaunchOptions& options, const platform::User* user) {
+                                           const LaunchOptions& options, const platform::User* user,
+                                           const NotifyLaunch& notify) {
   Variables variables = base_environment(options.own_user);
   for (const auto& assignment : options.inherited_environment) put(variables, assignment);
   if (user != nullptr) {
@@ -64,9 +70,16 @@ std::vector<std::string> build_environment(const core::AppDefinition& definition
   variables["APP_MESH_INSTANCE"] = std::to_string(tag.instance);
   variables["APP_MESH_LAUNCH_TIME"] =
       fmt::format("{:%Y-%m-%dT%H:%M:%S}", fmt::gmtime(std::chrono::system_clock::to_time_t(platform::wall_now())));
+  // Whatever these say in the daemon's own environment is meant for the daemon.
+  for (const std::string_view name : {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"})
+    variables.erase(std::string(name));
+  if (notify.socket >= 0) variables["NOTIFY_SOCKET"] = notify.address;
+  if (notify.socket >= 0 && definition.watchdog_seconds > 0)
+    variables["WATCHDOG_USEC"] = std::to_string(definition.watchdog_seconds * 1'000'000);
   std::vector<std::string> environment;
-  environment.reserve(variables.size());
+  environment.reserve(variables.size() + 1);
   for (const auto& [name, value] : variables) environment.push_back(name + '=' + value);
+  if (wants_own_pid(definition, notify)) environment.emplace_back("WATCHDOG_PID=0000000000");
   return environment;
 }
 
@@ -91,7 +104,8 @@ Result<platform::UniqueFd> open_metadata(const boost::json::value& metadata) {
 }  // namespace
 
 Result<Launch> prepare_launch(const core::AppDefinition& definition, const RunId& id, const RunTag& tag,
-                              const OutputFiles& outputs, const LaunchOptions& options, const platform::User* user) {
+                              const OutputFiles& outputs, const LaunchOptions& options, const platform::User* user,
+                              const NotifyLaunch& notify) {
   Launch launch;
   auto arguments = build_arguments(definition, user != nullptr ? *user : options.own_user);
   if (!arguments) return std::unexpected(arguments.error());
@@ -108,7 +122,9 @@ Result<Launch> prepare_launch(const core::AppDefinition& definition, const RunId
   request.id = id;
   request.tag = tag.encode();
   request.arguments = std::move(*arguments);
-  request.environment = build_environment(definition, id, tag, options, user);
+  request.environment = build_environment(definition, id, tag, options, user, notify);
+  request.own_pid = wants_own_pid(definition, notify);
+  if (notify.socket >= 0) request.kept_fds.push_back(notify.socket);
   request.working_directory = definition.working_dir.empty() ? options.default_directory : definition.working_dir;
   request.stdin_fd = launch.input.get();
   request.output_fd = launch.output.get();

@@ -21,6 +21,12 @@ struct LaunchOptions {
   platform::User own_user;                         // of apps that switch to no other; see own_user()
 };
 
+// What the run is told of its notify socket and watchdog (section 4.12).
+struct NotifyLaunch {
+  int socket = -1;      // kept by the keeper beside the daemon; -1: none
+  std::string address;  // value of NOTIFY_SOCKET
+};
+
 struct Launch {
   SpawnRequest request;
   platform::UniqueFd input;   // stdin of the child; invalid: /dev/null
@@ -32,7 +38,7 @@ struct Launch {
 // other login of that user. Errors name the step: command, stdin, output file.
 [[nodiscard]] Result<Launch> prepare_launch(const core::AppDefinition& definition, const RunId& id, const RunTag& tag,
                                             const OutputFiles& outputs, const LaunchOptions& options,
-                                            const platform::User* user = nullptr);
+                                            const platform::User* user = nullptr, const NotifyLaunch& notify = {});
 
 // The daemon's user as the name service knows it, or its number and no home. May wait for the name service.
 [[nodiscard]] platform::User own_user();

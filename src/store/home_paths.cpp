@@ -53,6 +53,7 @@ HomePaths home_paths(const std::filesystem::path& home) {
   paths.shell = paths.work / "shell";
   paths.apps = paths.work / "apps";
   paths.tmp = paths.work / "tmp";
+  paths.notify = paths.work / "notify";
   paths.run = paths.work / "run";
   paths.config = paths.home / "config";
   paths.templates = paths.home / "apps";
@@ -79,9 +80,10 @@ Result<void> make_home(const HomePaths& paths) {
   if (error) return fail_errno(ErrorKind::internal, "mkdir " + paths.home.parent_path().string(), error.value());
 
   const Wanted all[] = {
-      {paths.home, 0755},      {paths.work, 0755},   {paths.work_config, 0700}, {paths.stdout_dir, 0700},
-      {paths.stdin_dir, 0700}, {paths.shell, 0700},  {paths.apps, 0700},        {paths.tmp, 0755},
-      {paths.run, 0700},       {paths.config, 0755}, {paths.templates, 0755},   {paths.ssl, 0755},
+      {paths.home, 0755},      {paths.work, 0755},  {paths.work_config, 0700}, {paths.stdout_dir, 0700},
+      {paths.stdin_dir, 0700}, {paths.shell, 0700}, {paths.apps, 0700},        {paths.tmp, 0755},
+      {paths.notify, 0711},    {paths.run, 0700},   {paths.config, 0755},      {paths.templates, 0755},
+      {paths.ssl, 0755},
   };
   for (const auto& wanted : all) {
     if (auto made = make_directory(wanted.path, wanted.mode); !made) return made;

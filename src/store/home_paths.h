@@ -16,6 +16,7 @@ struct HomePaths {
   std::filesystem::path stdin_dir;    // work/stdin, 0700
   std::filesystem::path shell;        // work/shell, 0700
   std::filesystem::path apps;         // work/apps, 0700: one YAML file per definition
+  std::filesystem::path notify;       // work/notify, 0711: sockets of runs, each of its own user; not to be listed
   std::filesystem::path tmp;          // work/tmp, 0755: the working directory of apps that name none
   std::filesystem::path run;          // home/run, 0700: the keeper's socket and journal
   std::filesystem::path config;       // home/config, 0755: templates that ship with the program

@@ -92,7 +92,7 @@ WRONG = {
         bad_object, member("memory_mb", bad_integer(0, 2**30)), member("memory_virt_mb", bad_integer(0, 2**30)),
         member("cpu_shares", bad_integer(0, 262144) | st.just(1)), member("pids", bad_integer(0, 4194304)),
         st.just({"memory_mb": 2, "memory_virt_mb": 1})),
-    "depends_on": bad_object | st.sampled_from([{"no such name!": "started"}, {"": "ready"}, {"x": "maybe"}, {"x": 1}]),
+    "depends_on": bad_object | st.sampled_from([{"no such name!": "started"}, {"": "ready"}, {"x": "maybe"}, {"x": 1}, {"nobody": "ready"}, {"kept": "ready"}]),
     "readiness": st.one_of(bad_object, member("by", bad_word), member("pattern", bad_text(1024)), member("timeout_seconds", bad_integer(0, 86400)),
                            st.sampled_from([{"by": "log"}, {"by": "health"}])),
     "watchdog_seconds": bad_integer(0, 86400),

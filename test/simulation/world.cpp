@@ -21,7 +21,8 @@ constexpr std::array kPhases = {"idle", "waiting", "starting", "running", "stopp
 std::string name_of(const Event& event) {
   constexpr std::array kNames = {"Defined",          "Redefined",     "Enabled",    "Disabled",    "Removed",
                                  "RestartRequested", "TimerDue",      "RunStarted", "StartFailed", "RunExited",
-                                 "RunGone",          "HealthChanged", "KeeperLost"};
+                                 "RunGone",          "HealthChanged", "RunReady",   "RunStatus",   "WatchdogExpired",
+                                 "KeeperLost",       "PolicyChanged"};
   return kNames[event.index()];
 }
 
@@ -77,6 +78,9 @@ void World::define() {
   if (one_in(8)) d->daily_limitation = DailyLimitation{80000, 79000};
   if (one_in(6)) d->status = AppStatus::disabled;
   if (one_in(4)) d->health_check_cmd = "true";
+  if (one_in(4)) d->readiness = Readiness{.by = ReadinessKind::notify, .timeout_seconds = chance(2) == 0 ? 0 : 20};
+  if (one_in(8) && !d->health_check_cmd.empty()) d->readiness = Readiness{.by = ReadinessKind::health};
+  if (one_in(6)) d->watchdog_seconds = 30;
   state_ = {};
   if (one_in(6)) {
     d->status = AppStatus::not_available;
@@ -166,6 +170,7 @@ void World::keeper_acts() {
   if (run.asked) return answer_spawn(number, run, true);
   if (run.alive) {
     if (run.stop_asked) return end_main(number, run, one_in(2) ? -15 : -9);
+    if (one_in(4)) inbox_.push_back(event::RunReady{.run = number, .ready = !one_in(4)});
     if (!calm_ && one_in(3)) end_main(number, run, std::array{0, 1, 41, -11}[chance(4)]);
     return;
   }
@@ -225,7 +230,10 @@ void World::step_wall_clock() {
 // Reports that mean nothing, and a clock that is set.
 void World::disturb() {
   const RunNumber stranger = state_.last_run + 1 + chance(3);
-  switch (chance(7)) {
+  switch (chance(8)) {
+    case 7:
+      if (state_.definition->watchdog_seconds == 0) return;
+      return feed(event::WatchdogExpired{state_.current_run});
     case 0:
       return feed(event::TimerDue{});
     case 1:
@@ -468,6 +476,11 @@ void World::check_state() {
   require(is_live(phase) == (state_.current_run != 0), "a run number belongs to the phases that have a run");
   require(phase != Phase::waiting || (state_.next_start && timer_), "what waits has a plan and a timer");
   require(phase != Phase::idle || !state_.next_start, "what rests has no plan");
+  const bool speaks = phase == Phase::running || phase == Phase::stopping;
+  require(speaks || (!state_.ready && !state_.ready_by), "only a run that lives is ready, or late");
+  require(!state_.ready || !state_.ready_by, "what is ready is not waited for");
+  if (phase == Phase::running && state_.ready_by)
+    require(timer_ && *state_.ready_by >= steady_, "what is not ready in time is stopped");
   if (state_.outgoing_run != 0) {
     require(state_.outgoing_run != state_.current_run, "the outgoing run is not the current one");
     if (state_.outgoing_until)
@@ -518,7 +531,9 @@ void World::note_backoff(const LifecycleState& before, const Event& event) {
   const auto* gone = std::get_if<event::RunGone>(&event);
   const auto* failed = std::get_if<event::StartFailed>(&event);
   if (gone == nullptr && failed == nullptr) {
-    if (std::holds_alternative<event::TimerDue>(event) || std::holds_alternative<event::HealthChanged>(event)) return;
+    if (std::holds_alternative<event::TimerDue>(event) || std::holds_alternative<event::HealthChanged>(event) ||
+        std::holds_alternative<event::RunReady>(event))
+      return;
     backoff_known_ = false;  // a user asked for something
     earliest_start_.reset();
     return;
@@ -526,8 +541,10 @@ void World::note_backoff(const LifecycleState& before, const Event& event) {
   const bool ours = before.current_run != 0 && (gone != nullptr ? gone->run : failed->run) == before.current_run &&
                     (gone != nullptr ? before.phase == Phase::draining : before.phase == Phase::starting);
   if (!ours) return;
-  const bool natural = before.stop_reason == StopReason::none && !before.restart_after_stop && !state_.on_demand &&
-                       !is_recurring(*state_.definition) && is_live(before.phase);
+  const bool natural = (before.stop_reason == StopReason::none || before.stop_reason == StopReason::not_ready ||
+                        before.stop_reason == StopReason::watchdog) &&
+                       !before.restart_after_stop && !state_.on_demand && !is_recurring(*state_.definition) &&
+                       is_live(before.phase);
   const bool again = state_.phase == Phase::waiting || state_.phase == Phase::starting;
   if (!natural || !again) {
     backoff_known_ = false;
