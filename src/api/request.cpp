@@ -49,13 +49,14 @@ std::string collapse_slashes(std::string_view path) {
 }
 
 // HTTP clients write a space as '+' in a query (the published ones for Python and JavaScript do), and a plus as %2B.
-Result<std::string> query_decode(std::string_view text) {
+Result<std::string> query_decode(std::string_view text, bool plus_is_space) {
+  if (!plus_is_space) return percent_decode(text);
   std::string spaced(text);
   std::ranges::replace(spaced, '+', ' ');
   return percent_decode(spaced);
 }
 
-Result<std::vector<NameValue>> parse_query(std::string_view text) {
+Result<std::vector<NameValue>> parse_query(std::string_view text, bool plus_is_space) {
   std::vector<NameValue> query;
   while (!text.empty()) {
     const std::size_t end = text.find('&');
@@ -67,9 +68,10 @@ Result<std::vector<NameValue>> parse_query(std::string_view text) {
                   "more than " + std::to_string(kMaxQueryParameters) + " query parameters");
     }
     const std::size_t equals = item.find('=');
-    auto name = query_decode(item.substr(0, equals));
+    auto name = query_decode(item.substr(0, equals), plus_is_space);
     if (!name) return std::unexpected(std::move(name.error()));
-    auto value = query_decode(equals == std::string_view::npos ? std::string_view() : item.substr(equals + 1));
+    auto value =
+        query_decode(equals == std::string_view::npos ? std::string_view() : item.substr(equals + 1), plus_is_space);
     if (!value) return std::unexpected(std::move(value.error()));
     query.emplace_back(std::move(*name), std::move(*value));
   }
@@ -164,7 +166,7 @@ Result<std::string> percent_decode(std::string_view text) {
   return out;
 }
 
-Result<Target> parse_target(std::string_view target) {
+Result<Target> parse_target(std::string_view target, bool plus_is_space) {
   target = without_authority(target);
   for (const char c : target) {
     if (static_cast<unsigned char>(c) <= ' ' || c == '\x7f') {
@@ -179,7 +181,8 @@ Result<Target> parse_target(std::string_view target) {
   if (!path.starts_with('/') && target != "*" && !target.starts_with('?')) {
     return fail(ErrorKind::invalid_argument, "the request target does not start with '/'");
   }
-  auto query = parse_query(question == std::string_view::npos ? std::string_view() : target.substr(question + 1));
+  auto query =
+      parse_query(question == std::string_view::npos ? std::string_view() : target.substr(question + 1), plus_is_space);
   if (!query) return std::unexpected(std::move(query.error()));
   return Target{path.empty() ? std::string("/") : collapse_slashes(path), std::move(*query)};
 }

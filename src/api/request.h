@@ -92,7 +92,7 @@ struct Target {
   std::vector<NameValue> query;
 };
 inline constexpr std::size_t kMaxQueryParameters = 256;
-[[nodiscard]] Result<Target> parse_target(std::string_view target);
+[[nodiscard]] Result<Target> parse_target(std::string_view target, bool plus_is_space = true);
 [[nodiscard]] Result<std::string> percent_decode(std::string_view text);
 
 // The body as JSON. Errors: invalid_argument, with the byte position and the reason when it is malformed, nested deeper

@@ -163,6 +163,11 @@ Result<void> Daemon::Parts::listen(const store::Settings::Rest& rest) {
   if (rest.tcp_port != 0)
     if (auto added = add("tcp", transport::serve_tcp({.listen = on(rest.tcp_port)}, *pool, service)); !added)
       return added;
+  if (rest.websocket_port != 0)
+    if (auto added =
+            add("wss", transport::serve_https(transport::web_socket_options(on(rest.websocket_port)), *pool, service));
+        !added)
+      return added;
   return {};
 }
 

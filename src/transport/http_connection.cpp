@@ -8,6 +8,8 @@
 #include <spdlog/spdlog.h>
 
 #include "transport/request_id.h"
+#include "transport/websocket_connection.h"
+#include "transport/websocket_upgrade.h"
 
 namespace appmesh::transport {
 namespace {
@@ -41,7 +43,11 @@ asio::awaitable<void> HttpConnection::run() {
     const bool go_on = co_await serve_one();
     if (!go_on) break;
   }
-  stream_.send_close_notify();
+  if (web_socket_) {
+    co_await web_socket_->run();
+  } else {
+    stream_.send_close_notify();
+  }
 }
 
 asio::awaitable<bool> HttpConnection::serve_one() {
@@ -66,11 +72,17 @@ asio::awaitable<bool> HttpConnection::serve_one() {
   request.transport = api::TransportKind::https;
   request.peer = peer_;
   request.id = next_request_id();
+  if (shared_->messages && asks_for_websocket(request)) {
+    co_await upgrade(request);
+    co_return false;
+  }
   request.when_peer_leaves = [this](std::move_only_function<void()> left) {
     peer_left_ = std::move(left);
     watch_for_hang_up();
   };
-  const api::Response response = co_await shared_->service->handle(std::move(request));
+  const bool is_options = request.method == api::Method::options;
+  api::Response response = co_await shared_->service->handle(std::move(request));
+  if (is_options && response.status == 204) response.status = shared_->options_status;
   peer_left_ = nullptr;
   static_cast<void>(account_body(0));
 
@@ -88,6 +100,22 @@ asio::awaitable<bool> HttpConnection::serve_one() {
   }
   busy_ = false;
   co_return sent&& style.keep_alive && !stopping_;
+}
+
+asio::awaitable<void> HttpConnection::upgrade(const api::Request& request) {
+  const auto head = accept_websocket(request);
+  if (!head) {
+    ResponseStyle style;
+    style.keep_alive = false;
+    style.strict_transport_security = shared_->strict_transport_security;
+    static_cast<void>(co_await send(head.error(), style));
+    co_return;
+  }
+  const bool sent = co_await write(*head);
+  deadline_.clear();
+  if (!sent || stopping_) co_return;
+  web_socket_ = std::make_shared<WebSocketConnection>(shared_->messages, thread_, std::move(stream_), peer_,
+                                                      std::exchange(input_, {}));
 }
 
 // A watch that outlives its request serves the next one. Pipelined bytes end it: behind them no end can be seen.

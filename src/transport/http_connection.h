@@ -15,6 +15,7 @@
 #include "transport/http_server.h"
 #include "transport/io_pool.h"
 #include "transport/listener.h"
+#include "transport/message_connection.h"
 #include "transport/request_parser.h"
 #include "transport/response_writer.h"
 #include "transport/tls_stream.h"
@@ -25,7 +26,9 @@ namespace appmesh::transport {
 struct HttpShared {
   HttpLimits limits;
   bool strict_transport_security = false;
+  int options_status = 204;
   std::shared_ptr<api::Service> service;
+  std::shared_ptr<MessageShared> messages;  // null: no connection becomes a WebSocket
   std::atomic<std::uint64_t> buffered_body_bytes{0};
 };
 
@@ -56,6 +59,7 @@ class HttpConnection final : public Session, public std::enable_shared_from_this
   boost::asio::awaitable<bool> write_chunk(std::string_view piece);
   static boost::asio::awaitable<void> watch_peer(std::shared_ptr<HttpConnection> self,
                                                  std::shared_ptr<Streaming> streaming);
+  boost::asio::awaitable<void> upgrade(const api::Request& request);
   [[nodiscard]] bool take_early_bytes();  // false: the peer has gone
   boost::asio::awaitable<void> refuse(const BadRequest& refusal);
   void watch_for_hang_up();
@@ -77,6 +81,7 @@ class HttpConnection final : public Session, public std::enable_shared_from_this
   bool watching_peer_ = false;
   std::move_only_function<void()> peer_left_;  // of the request that is being answered
   bool stopping_ = false;
+  std::shared_ptr<MessageConnection> web_socket_;  // what this connection has become; it has the stream
 };
 
 }  // namespace appmesh::transport

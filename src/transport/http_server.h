@@ -5,11 +5,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 
 #include "api/service.h"
 #include "core/error.h"
 #include "transport/io_pool.h"
 #include "transport/listener.h"
+#include "transport/message_connection.h"
 #include "transport/request_parser.h"
 
 namespace appmesh::transport {
@@ -29,8 +31,13 @@ struct HttpLimits {
 struct HttpServerOptions {
   ListenOptions listen;
   bool strict_transport_security = false;
+  int options_status = 204;                 // of an OPTIONS request
+  std::optional<MessageLimits> web_socket;  // set: a connection may become a WebSocket
   HttpLimits limits;
 };
+
+// Section 1.7 of the wire contract: WebSocket, and HTTPS in the dialect that the published daemon speaks on that port.
+[[nodiscard]] HttpServerOptions web_socket_options(ListenOptions listen);
 
 // Errors: those of Listener::start().
 [[nodiscard]] Result<std::unique_ptr<Listener>> serve_https(const HttpServerOptions& options, IoPool& pool,

@@ -43,7 +43,9 @@ struct HttpConnection::StreamingEnd {
 
 void HttpConnection::stop() {
   stopping_ = true;
-  if (!busy_) {
+  if (web_socket_) {
+    web_socket_->stop();
+  } else if (!busy_) {
     stream_.close();
   } else if (streaming_) {
     streaming_->source->cancel();

@@ -169,7 +169,7 @@ std::string_view MessageConnection::receive(std::string buffer, std::size_t star
 std::string_view MessageConnection::receive(std::string_view message, std::string* owner) {
   thread_local wire::Request view;  // keeps the memory of its lists
   if (const auto problem = wire::parse_request(message, view); !problem.empty()) return problem;
-  if (stopping_) return {};
+  if (stopping_ || ending_) return {};
 
   Turn turn(shared_from_this(), view.uuid, view.request_uri, view.body.size());
   if (const auto refusal = turn.refusal(); !refusal.empty()) {
@@ -318,7 +318,11 @@ void MessageConnection::written() {
   if (pushes_) pushes_->set_unsent(outbox_.messages(), outbox_.bytes());
   if (!is_paused()) room_.notify();
   if (!outbox_.empty() || !stream_.is_open()) return;
-  if (ending_ || (stopping_ && outstanding_ == 0)) {
+  if (ending_) {
+    stream_.send_close_notify();
+    stream_.shut_down_sending();
+    room_.notify();
+  } else if (stopping_ && outstanding_ == 0) {
     stream_.send_close_notify();
     stream_.close();
     room_.notify();
@@ -332,9 +336,13 @@ void MessageConnection::end_when_sent() {
 
 void MessageConnection::close_because(std::string_view reason) {
   if (!stream_.is_open()) return;
-  spdlog::info("connection of {} closed: {}", peer_, reason);
+  if (!ending_) log_end(reason);
   stream_.close();
   room_.notify();
+}
+
+void MessageConnection::log_end(std::string_view reason) const {
+  spdlog::info("connection of {} closed: {}", peer_, reason);
 }
 
 std::shared_ptr<PushQueue> MessageConnection::push_queue() {

@@ -37,6 +37,11 @@ struct MessageLimits {
       30'000};  // plus the time that the received bytes take at min_bytes_per_second
   std::uint64_t min_bytes_per_second = 1024;
   std::chrono::milliseconds write_timeout{30'000};  // without the peer taking a byte
+
+  // Of a WebSocket.
+  std::chrono::milliseconds silence_timeout{120'000};  // then it is asked with a ping
+  std::chrono::milliseconds pong_timeout{35'000};      // for anything to come after the ping
+  std::chrono::milliseconds linger_timeout{3'000};     // for the peer to close after the last frame
 };
 
 // What the connections of a listener share.
@@ -79,8 +84,10 @@ class MessageConnection : public Session, public std::enable_shared_from_this<Me
 
   void send_raw(std::string_view bytes);  // a control frame
   void flush();
-  void end_when_sent();  // nothing more is sent after what waits now
+  void end_when_sent();  // nothing more is sent after what waits now; serve() then ends the connection
+  void drop_unsent() { outbox_.drop_unbegun(); }
   void close_because(std::string_view reason);
+  void log_end(std::string_view reason) const;
 
   // Too much waits to be sent: the reader waits until the peer has taken it, or the connection ended.
   [[nodiscard]] bool is_paused() const { return outbox_.bytes() > shared_->limits.pause_bytes; }
@@ -90,6 +97,8 @@ class MessageConnection : public Session, public std::enable_shared_from_this<Me
 
   [[nodiscard]] const MessageLimits& limits() const { return shared_->limits; }
   [[nodiscard]] bool is_stopping() const { return stopping_; }
+  [[nodiscard]] bool is_ending() const { return ending_; }
+  [[nodiscard]] bool is_idle() const { return outstanding_ == 0 && outbox_.empty(); }
 
   const std::shared_ptr<MessageShared> shared_;
   IoThread& thread_;

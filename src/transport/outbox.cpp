@@ -34,6 +34,7 @@ void Outbox::add(std::string_view head, std::string body, std::shared_ptr<const 
     } else {
       rest.text = std::move(body);
     }
+    pieces_.back().continues = true;
     pieces_.push_back(std::move(rest));
   }
   ++pieces_.back().messages;
@@ -57,6 +58,17 @@ void Outbox::sent(std::size_t bytes) {
     pieces_.erase(pieces_.begin(), pieces_.begin() + static_cast<std::ptrdiff_t>(first_));
     first_ = 0;
   }
+}
+
+void Outbox::drop_unbegun() {
+  if (empty()) return;
+  std::size_t end = first_ + 1;
+  while (end < pieces_.size() && pieces_[end - 1].continues) ++end;
+  for (std::size_t i = end; i < pieces_.size(); ++i) {
+    messages_ -= pieces_[i].messages;
+    bytes_ -= pieces_[i].rest().size();
+  }
+  pieces_.erase(pieces_.begin() + static_cast<std::ptrdiff_t>(end), pieces_.end());
 }
 
 void Outbox::clear() {

@@ -28,6 +28,8 @@ class Outbox {
   [[nodiscard]] std::string_view front() const;
   void sent(std::size_t bytes);  // of front()
   void clear();
+  // Forgets messages of which no byte has been offered to the stream yet.
+  void drop_unbegun();
 
  private:
   struct Piece {
@@ -35,6 +37,7 @@ class Outbox {
     std::shared_ptr<const std::string> shared;  // when set, the bytes are here
     std::size_t start = 0;                      // the bytes before are sent, or lie in the piece before
     std::size_t messages = 0;                   // that end here
+    bool continues = false;                     // its last message goes on in the next piece
     [[nodiscard]] std::string_view rest() const { return std::string_view(shared ? *shared : text).substr(start); }
   };
   std::string& open_piece(std::size_t more);  // that takes small bytes

@@ -39,7 +39,7 @@ struct RequestParser::Impl final : http::basic_parser<true> {
                        beast::error_code& error) override {
     version = http_version;
     request.method = api::parse_method(view(method));
-    auto parsed = api::parse_target(view(target));
+    auto parsed = api::parse_target(view(target), limits.plus_is_space);
     if (!parsed) return refuse(error, 400, std::move(parsed.error().message));
     request.path = std::move(parsed->path);
     request.query = std::move(parsed->query);

@@ -17,6 +17,7 @@ struct ParserLimits {
   std::uint32_t header_bytes = 64UL * 1024;
   std::uint32_t header_count = 256;
   std::uint64_t body_bytes = 100UL * 1024 * 1024;
+  bool plus_is_space = true;  // in a query
 };
 
 struct BadRequest {
