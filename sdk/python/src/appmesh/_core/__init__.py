@@ -1,0 +1,1 @@
+"""What the blocking and the asyncio clients share. Nothing in here does any input or output."""

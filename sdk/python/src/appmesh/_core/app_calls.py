@@ -1,0 +1,151 @@
+"""Calls about applications, their output, their runs and their tasks."""
+
+from typing import Any, List, NamedTuple, Optional, Sequence, Tuple, Union
+
+from ..app import App
+from ..app_output import AppOutput
+from ..exceptions import AppMeshRequestError
+from . import duration
+from .message import Flow, Request, Response, check, integer_header, json_body, status_of, to_bytes
+from .session_calls import Duration, parameters, segment
+
+MAX_TASK_SECONDS = 259_200
+
+
+def _path(app_name: str, tail: str = "") -> str:
+    return f"/appmesh/app/{segment(app_name)}{tail}"
+
+
+def get(app_name: str) -> Flow[App]:
+    return App(check((yield Request("GET", _path(app_name)))).json())
+
+
+def list_all() -> Flow[List[App]]:
+    return [App(each) for each in check((yield Request("GET", "/appmesh/applications"))).json()]
+
+
+class Piece(NamedTuple):
+    """An answer of the output route, as bytes."""
+
+    status: int
+    data: bytes
+    """Output; or, with another status than 200, the reason."""
+    next_position: Optional[int]
+    exit_code: Optional[int]
+
+
+def output_bytes(
+    app_name: str, position: int, index: int, maxsize: int, process_uuid: str, timeout: Duration
+) -> Flow[Piece]:
+    wait = duration.seconds(timeout)
+    query = parameters(
+        stdout_position=position,
+        stdout_index=index,
+        stdout_maxsize=maxsize,
+        process_uuid=process_uuid,
+        timeout=wait,
+    )
+    response = yield Request("GET", _path(app_name, "/output"), query=query, wait=float(wait) if wait > 0 else None)
+    if response.status != 200:
+        return Piece(response.status, response.message.encode(), None, None)
+    # Where the daemon names no next position (nothing there yet), the next read goes on where this one began.
+    following = integer_header(response, "X-Output-Position")
+    code = integer_header(response, "X-Exit-Code")
+    return Piece(response.status, response.body, position if following is None else following, code)
+
+
+def output(
+    app_name: str, position: int, index: int, maxsize: int, process_uuid: str, timeout: Duration
+) -> Flow[AppOutput]:
+    piece = yield from output_bytes(app_name, position, index, maxsize, process_uuid, timeout)
+    text = piece.data.decode("utf-8", "replace")
+    return AppOutput(status_of(piece.status), text, piece.next_position, piece.exit_code)
+
+
+def health(app_name: str) -> Flow[bool]:
+    response: Response = yield Request("GET", _path(app_name, "/health"))
+    return check(response).text.strip() == "0"
+
+
+def add(app: App, subscribe_events: Optional[Sequence[str]]) -> Flow[App]:
+    query = {"subscribe_events": ",".join(subscribe_events)} if subscribe_events else {}
+    request = Request("PUT", _path(app.name or ""), query=query, body=json_body(app.to_dict()))
+    return App(check((yield request)).json())
+
+
+def delete(app_name: str) -> Flow[bool]:
+    return check((yield Request("DELETE", _path(app_name))), 404).status == 200
+
+
+def control(app_name: str, action: str) -> Flow[None]:
+    check((yield Request("POST", _path(app_name, f"/{action}"))))
+
+
+def _on_demand(app: Union[App, str]) -> bytes:
+    if isinstance(app, str):
+        return json_body({"command": app, "shell": True})
+    return json_body(app.to_dict())
+
+
+def run_async(app: Union[App, str], max_time: Duration, lifecycle: Duration) -> Flow[Tuple[str, str]]:
+    query = parameters(timeout=duration.seconds(max_time), lifecycle=duration.seconds(lifecycle))
+    answer = check((yield Request("POST", "/appmesh/app/run", query=query, body=_on_demand(app)))).json()
+    try:
+        return str(answer["name"]), str(answer["process_uuid"])
+    except (KeyError, TypeError):
+        raise AppMeshRequestError(f"the answer names no run: {answer!r}") from None
+
+
+def run_sync(app: Union[App, str], max_time: Duration, lifecycle: Duration) -> Flow[Tuple[Optional[int], str]]:
+    limit = duration.seconds(max_time)
+    query = parameters(timeout=limit, lifecycle=duration.seconds(lifecycle))
+    request = Request("POST", "/appmesh/app/syncrun", query=query, body=_on_demand(app), wait=float(limit))
+    response = check((yield request))
+    return integer_header(response, "X-Exit-Code"), response.text
+
+
+def run_task(app_name: str, data: Union[str, bytes], timeout: Duration) -> Flow[bytes]:
+    limit = duration.seconds(timeout)
+    request = Request(
+        "POST",
+        _path(app_name, "/task"),
+        query=parameters(timeout=limit),
+        headers={"Content-Type": "application/octet-stream"},
+        body=to_bytes(data),
+        wait=float(limit if limit > 0 else MAX_TASK_SECONDS),
+    )
+    return check((yield request)).body
+
+
+def cancel_task(app_name: str) -> Flow[bool]:
+    # 208: there was none.
+    return check((yield Request("DELETE", _path(app_name, "/task"))), 208).status == 200
+
+
+def fetch_task(app_name: str, process_key: str) -> Flow[Response]:
+    request = Request("GET", _path(app_name, "/task"), query={"process_key": process_key}, signed=False)
+    response: Response = yield request
+    return response
+
+
+def return_task(app_name: str, process_key: str, result: Union[str, bytes]) -> Flow[Response]:
+    request = Request(
+        "PUT",
+        _path(app_name, "/task"),
+        query={"process_key": process_key},
+        headers={"Content-Type": "application/octet-stream"},
+        body=to_bytes(result),
+        signed=False,
+    )
+    response: Response = yield request
+    return response
+
+
+def subscribe(app_name: str, events: Optional[Sequence[str]]) -> Flow[Any]:
+    path = "/appmesh/subscribe" if app_name == "*" else _path(app_name, "/subscribe")
+    query = {"events": ",".join(events)} if events else {}
+    return check((yield Request("POST", path, query=query))).json()
+
+
+def unsubscribe(subscription_id: str) -> Flow[None]:
+    check((yield Request("DELETE", "/appmesh/subscribe", query={"subscription_id": subscription_id})))

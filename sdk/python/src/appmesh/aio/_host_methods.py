@@ -1,0 +1,103 @@
+"""Made by tools/make_aio.py from _host_methods.py. Coroutines of a client: the host, users and roles."""
+
+from typing import Any, Dict, List, Sequence
+
+from .._core import host_calls as calls
+from ._base import ClientBase
+
+
+class HostMethods(ClientBase):
+    """The host, its configuration, its users and roles."""
+
+    async def get_host_resources(self) -> Dict[str, Any]:
+        """What the host has and how much of it is in use."""
+        result: Dict[str, Any] = await self._run(calls.read("/appmesh/resources"))
+        return result
+
+    async def get_config(self) -> Dict[str, Any]:
+        """The daemon's configuration, without its secrets."""
+        result: Dict[str, Any] = await self._run(calls.read("/appmesh/config"))
+        return result
+
+    async def set_config(self, config: Dict[str, Any]) -> Dict[str, Any]:
+        """Merges this into the configuration and returns all of it."""
+        return await self._run(calls.set_config(config))
+
+    async def set_log_level(self, level: str = "DEBUG") -> str:
+        """DEBUG, INFO, NOTICE, WARN or ERROR; returns the one that is in force."""
+        return await self._run(calls.set_log_level(level))
+
+    async def get_metrics(self) -> str:
+        """Metrics in the text format of Prometheus."""
+        return await self._run(calls.text("/appmesh/metrics"))
+
+    async def add_label(self, label_name: str, label_value: str) -> None:
+        """Sets a label of this host."""
+        await self._run(calls.act("PUT", calls.label_path(label_name), query={"value": label_value}))
+
+    async def delete_label(self, label_name: str) -> None:
+        """Removes a label, if there is one."""
+        await self._run(calls.act("DELETE", calls.label_path(label_name)))
+
+    async def list_labels(self) -> Dict[str, str]:
+        """All labels of this host."""
+        result: Dict[str, str] = await self._run(calls.read("/appmesh/labels"))
+        return result
+
+    async def update_password(self, old_password: str, new_password: str, username: str = "self") -> None:
+        """Changes a password. All tokens of that user end."""
+        await self._run(calls.update_password(old_password, new_password, username))
+
+    async def add_user(self, username: str, user_data: Dict[str, Any]) -> None:
+        """Adds or replaces a user: `key` (password), `roles`, `group`, `exec_user`, `email`, …"""
+        await self._run(calls.act("PUT", calls.user_path(username), body=user_data))
+
+    async def delete_user(self, username: str) -> None:
+        """Removes a user."""
+        await self._run(calls.act("DELETE", calls.user_path(username)))
+
+    async def lock_user(self, username: str) -> None:
+        """The user cannot log on, and existing tokens count no more."""
+        await self._run(calls.act("POST", calls.user_path(username, "/lock")))
+
+    async def unlock_user(self, username: str) -> None:
+        """Undoes `lock_user`."""
+        await self._run(calls.act("POST", calls.user_path(username, "/unlock")))
+
+    async def list_users(self) -> Dict[str, Any]:
+        """All users by name."""
+        result: Dict[str, Any] = await self._run(calls.read("/appmesh/users"))
+        return result
+
+    async def get_current_user(self) -> Dict[str, Any]:
+        """Who is logged on here."""
+        result: Dict[str, Any] = await self._run(calls.read("/appmesh/user/self"))
+        return result
+
+    async def list_groups(self) -> List[str]:
+        """The groups of all users."""
+        result: List[str] = await self._run(calls.read("/appmesh/user/groups"))
+        return result
+
+    async def list_permissions(self) -> List[str]:
+        """All permissions there are."""
+        result: List[str] = await self._run(calls.read("/appmesh/permissions"))
+        return result
+
+    async def get_user_permissions(self) -> List[str]:
+        """The permissions of who is logged on here."""
+        result: List[str] = await self._run(calls.read("/appmesh/user/permissions"))
+        return result
+
+    async def list_roles(self) -> Dict[str, List[str]]:
+        """All roles, with their permissions."""
+        result: Dict[str, List[str]] = await self._run(calls.read("/appmesh/roles"))
+        return result
+
+    async def update_role(self, role_name: str, permission_set: Sequence[str]) -> None:
+        """Adds or replaces a role."""
+        await self._run(calls.update_role(role_name, permission_set))
+
+    async def delete_role(self, role_name: str) -> None:
+        """Removes a role, if there is one."""
+        await self._run(calls.act("DELETE", calls.role_path(role_name)))

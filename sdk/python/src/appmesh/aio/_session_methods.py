@@ -1,0 +1,56 @@
+"""Made by tools/make_aio.py from _session_methods.py. Coroutines of a client: log on, renew, second factor."""
+
+from typing import Optional, Tuple
+
+from .._core import session_calls as calls
+from .._core.session_calls import Duration
+from ._base import ClientBase
+
+
+class SessionMethods(ClientBase):
+    """Log on, renew, second factor."""
+
+    async def login(
+        self,
+        username: str,
+        password: str,
+        totp_code: Optional[str] = None,
+        token_expire: Duration = "P1W",
+        audience: Optional[str] = None,
+    ) -> Optional[str]:
+        """Logs on. Returns None, or the challenge for `validate_totp` when the account has a second factor and no code
+        was given."""
+        return await self._run(calls.login(self._session, username, password, totp_code, token_expire, audience))
+
+    async def validate_totp(self, username: str, challenge: str, code: str, token_expire: Duration = "P1W") -> None:
+        """Answers a challenge that `login` returned, with the code of the moment."""
+        await self._run(calls.validate_totp(self._session, username, challenge, code, token_expire))
+
+    async def logout(self) -> bool:
+        """Ends the session; the token is worth nothing from then on. False when there was none."""
+        return await self._run(calls.logout(self._session))
+
+    async def authenticate(
+        self, token: str, permission: Optional[str] = None, audience: Optional[str] = None, update_session: bool = True
+    ) -> Tuple[bool, str]:
+        """Asks whether a token is good, and good for a permission. A good one becomes this client's own, unless
+        `update_session` is False. Returns that and the daemon's text."""
+        return await self._run(calls.authenticate(self._session, token, permission, audience, update_session))
+
+    async def authentication(
+        self, token: str, permission: Optional[str] = None, audience: Optional[str] = None, update_session: bool = True
+    ) -> Tuple[bool, str]:
+        """Deprecated: use `authenticate`."""
+        return await self._run(calls.authenticate(self._session, token, permission, audience, update_session))
+
+    async def get_totp_secret(self) -> str:
+        """A new secret for an authenticator; `enable_totp` makes it count."""
+        return await self._run(calls.totp_secret())
+
+    async def enable_totp(self, totp_code: str) -> None:
+        """Turns the second factor on; the code proves that the authenticator has the secret."""
+        await self._run(calls.enable_totp(self._session, totp_code))
+
+    async def disable_totp(self, user: str = "self") -> None:
+        """Turns the second factor off."""
+        await self._run(calls.disable_totp(user))

@@ -1,0 +1,97 @@
+"""The worker side of tasks, as coroutines."""
+
+import asyncio
+import logging
+import time
+from typing import Optional, Tuple, Union
+
+from .._core import app_calls, tls
+from .._core.message import failure
+from .._worker import RETRY_SECONDS, check_superseded, identity
+from ..exceptions import AppMeshError, AppMeshProcessSupersededError
+from .client_http import AppMeshClient
+from .client_tcp import AppMeshClientTCP
+from .client_wss import AppMeshClientWSS
+
+__all__ = ["AppMeshWorker", "AppMeshWorkerTCP", "AppMeshWorkerWSS"]
+
+logger = logging.getLogger("appmesh")
+
+
+class AppMeshWorker:
+    """Gets tasks and gives results, over HTTPS unless another client is given."""
+
+    def __init__(
+        self,
+        base_url: str = "https://127.0.0.1:6060",
+        ssl_verify: Union[bool, str] = tls.DEFAULT_VERIFY,
+        ssl_client_cert: Union[str, Tuple[str, str], None] = tls.DEFAULT_CERTIFICATE,
+        request_timeout: Tuple[float, float] = (60, 300),
+        *,
+        client: Optional[AppMeshClient] = None,
+    ) -> None:
+        identity()
+        self._client = client or AppMeshClient(base_url, ssl_verify, ssl_client_cert, request_timeout)
+
+    async def fetch_task(self) -> bytes:
+        """Waits for the next task and returns its payload; failures are tried again, at least 100 ms apart. When a newer
+        process has taken this one's place: `AppMeshProcessSupersededError`."""
+        name, key = identity()
+        while True:
+            began = time.monotonic()
+            try:
+                response = await self._client._run(app_calls.fetch_task(name, key))
+                if response.status == 200:
+                    return response.body
+                check_superseded(response)
+                problem = str(failure(response))
+            except AppMeshProcessSupersededError:
+                raise
+            except AppMeshError as error:
+                problem = str(error)
+            logger.warning("could not fetch a task, trying again: %s", problem)
+            await asyncio.sleep(max(0.0, RETRY_SECONDS - (time.monotonic() - began)))
+
+    async def send_task_result(self, result: Union[str, bytes]) -> None:
+        """Gives the result of the task that was fetched last, as it is, to whoever waits for it."""
+        name, key = identity()
+        response = await self._client._run(app_calls.return_task(name, key, result))
+        if response.status != 200:
+            check_superseded(response)
+            raise failure(response)
+
+    async def task_fetch(self) -> bytes:
+        """The same as `fetch_task`, by its older name."""
+        return await self.fetch_task()
+
+    async def task_return(self, result: Union[str, bytes]) -> None:
+        """The same as `send_task_result`, by its older name."""
+        await self.send_task_result(result)
+
+    async def close(self) -> None:
+        """Ends the connection."""
+        await self._client.close()
+
+
+class AppMeshWorkerTCP(AppMeshWorker):
+    """Gets tasks and gives results over TCP."""
+
+    def __init__(
+        self,
+        ssl_verify: Union[bool, str] = tls.DEFAULT_VERIFY,
+        ssl_client_cert: Union[str, Tuple[str, str], None] = None,
+        tcp_address: Tuple[str, int] = ("127.0.0.1", 6059),
+    ) -> None:
+        super().__init__(client=AppMeshClientTCP(tcp_address, ssl_verify, ssl_client_cert))
+
+
+class AppMeshWorkerWSS(AppMeshWorker):
+    """Gets tasks and gives results over a WebSocket."""
+
+    def __init__(
+        self,
+        wss_address: Tuple[str, int] = ("127.0.0.1", 6058),
+        ssl_verify: Union[bool, str] = tls.DEFAULT_VERIFY,
+        ssl_client_cert: Union[str, Tuple[str, str], None] = None,
+    ) -> None:
+        super().__init__(client=AppMeshClientWSS(wss_address, ssl_verify, ssl_client_cert))

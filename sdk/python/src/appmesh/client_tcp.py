@@ -1,0 +1,105 @@
+"""The client over TCP."""
+
+import contextlib
+from typing import Dict, Iterator, Tuple, Union
+
+from ._core import file_attributes, tls
+from ._core.message import Headers, Request, Response, check
+from ._core.session import Session
+from ._files import existing, incoming
+from .exceptions import AppMeshRequestError
+from .tcp_messages import ResponseMessage
+from .tcp_transport import TCPTransport
+from .transport_mixin import TransportClientMixin
+
+__all__ = ["AppMeshClientTCP"]
+
+FILE_BLOCK = 16256
+
+
+class AppMeshClientTCP(TransportClientMixin):
+    """Talks to a daemon over one TCP connection: every method of `AppMeshClient`, and events.
+
+    Calls of several threads share the connection and do not wait for each other. A call takes as long as the daemon
+    takes; nothing here makes up a time-out."""
+
+    _agent = "appmesh/python/tcp"
+
+    def __init__(
+        self,
+        tcp_address: Tuple[str, int] = ("127.0.0.1", 6059),
+        ssl_verify: Union[bool, str] = tls.DEFAULT_VERIFY,
+        ssl_client_cert: Union[str, Tuple[str, str], None] = None,
+        auto_refresh_token: bool = False,
+    ) -> None:
+        self._https = None
+        self._set_up_transport(lambda: TCPTransport(tcp_address, ssl_verify, ssl_client_cert))
+        self._set_up(Session(None), tcp_address[1], auto_refresh_token)
+
+    def close(self) -> None:
+        """Ends background work and the connection. May be called again."""
+        self.stop_token_refresh()
+        self._disconnect()
+
+    # A file's blocks carry no mark of what they belong to, so a file gets a connection of its own: events and calls of
+    # other threads go on meanwhile.
+
+    @contextlib.contextmanager
+    def _side_channel(self) -> Iterator["_SideChannel"]:
+        transport = self._new_transport()
+        transport.connect()
+        assert isinstance(transport, TCPTransport)
+        try:
+            yield _SideChannel(self, transport)
+        finally:
+            transport.close()
+
+    def download_file(self, remote_file: str, local_file: str, preserve_permissions: bool = True) -> None:
+        """Copies a file from the daemon's host. It appears under its name only when it is complete."""
+        headers = {"X-File-Path": remote_file, "X-Recv-File-Socket": "true"}
+        request = Request("GET", "/appmesh/file/download", headers=headers)
+        with incoming(local_file, preserve_permissions) as file, self._side_channel() as channel:
+            response = check(self._send(request, channel.transfer))
+            if "X-Recv-File-Socket" not in response.headers:
+                raise AppMeshRequestError("the daemon sends no file here", response.status)
+            block = channel.transport.receive_message()
+            while block:
+                file.write(block)
+                block = channel.transport.receive_message()
+            file.finish(response.headers)
+
+    def upload_file(self, local_file: str, remote_file: str, preserve_permissions: bool = True) -> None:
+        """Copies a file to the daemon's host, which must not have it yet."""
+        path = existing(local_file)
+        headers = {"X-File-Path": remote_file, "X-Send-File-Socket": "true"}
+        if preserve_permissions:
+            headers.update(file_attributes.read(path))
+        request = Request("POST", "/appmesh/file/upload", headers=headers)
+        with path.open("rb") as stream, self._side_channel() as channel:
+            response = check(self._send(request, channel.transfer))
+            if "X-Send-File-Socket" not in response.headers:
+                raise AppMeshRequestError("the daemon takes no file here", response.status)
+            block = stream.read(FILE_BLOCK)
+            while block:
+                channel.transport.send_message(block)
+                block = stream.read(FILE_BLOCK)
+            channel.transport.send_message(None)
+            # The end of an upload is not acknowledged, but the daemon has stored the file before it answers what comes
+            # next on the same connection; any answer will do.
+            self._send(Request("GET", "/appmesh/user/permissions"), channel.transfer)
+
+
+class _SideChannel:
+    """A connection that does one thing after the other."""
+
+    def __init__(self, client: AppMeshClientTCP, transport: TCPTransport) -> None:
+        self._client = client
+        self.transport = transport
+
+    def transfer(self, request: Request, headers: Dict[str, str]) -> Response:
+        self.transport.send_message(self._client._message("1", request, headers).serialize())
+        try:
+            answer = ResponseMessage.from_bytes(self.transport.receive_message())
+        except ValueError as error:
+            raise AppMeshRequestError(str(error)) from None
+        return Response(answer.http_status, Headers(answer.headers), answer.body)
