@@ -115,11 +115,11 @@ void Decider::on(const event::TimerDue&) {
     rearm_ = true;
   }
   if (s_.phase == Phase::removed) return;
-  const auto removal = s_.on_demand && s_.on_demand->remove_at != WallTime{} ? s_.on_demand->remove_at : s_.remove_at;
-  if (removal && now_.wall >= *removal) return remove();
+  const auto removal = s_.on_demand && s_.on_demand->remove_at ? s_.on_demand->remove_at : s_.remove_at;
+  if (removal && now_.steady >= *removal) return remove();
   review_outgoing();
   if (is_live() && s_.stop_reason == StopReason::none && s_.phase != Phase::draining) {
-    if (s_.on_demand && s_.on_demand->kill_at != WallTime{} && now_.wall >= s_.on_demand->kill_at)
+    if (s_.on_demand && s_.on_demand->kill_at && now_.steady >= *s_.on_demand->kill_at)
       return stop(StopReason::timeout);
     const auto close = s_.on_demand ? std::nullopt : window_close(definition(), now_.wall);
     if (close && now_.wall >= *close) return stop(StopReason::window);
@@ -253,7 +253,7 @@ void Decider::start() {
   forget_readiness();
   s_.dormant = false;
   if (const auto note = s_.last_error.find(kRestartIn); note != std::string::npos) s_.last_error.resize(note);
-  if (s_.on_demand && s_.on_demand->timeout.count() > 0) s_.on_demand->kill_at = now_.wall + s_.on_demand->timeout;
+  if (s_.on_demand && s_.on_demand->timeout.count() > 0) s_.on_demand->kill_at = now_.steady + s_.on_demand->timeout;
   plan_next_occurrence();
   emit(effect::StartRun{s_.current_run});
   persist();
@@ -353,7 +353,7 @@ void Decider::apply_exit_policy() {
     case ExitAction::remove:
       s_.next_start.reset();
       if (!definition().retention || definition().retention->value.count() == 0) return remove();
-      s_.remove_at = now_.wall + definition().retention->value;
+      s_.remove_at = now_.steady + definition().retention->value;
       return rest();
   }
 }
@@ -504,16 +504,16 @@ std::optional<Alarm> Decider::wanted_alarm() const {
   if (s_.phase == Phase::removed) return earliest;
   if (heeds_next_start())
     s_.next_start->steady ? offer({.steady = s_.next_start->steady}) : offer_wall(s_.next_start->wall);
-  if (s_.remove_at) offer_wall(*s_.remove_at);
+  if (s_.remove_at) offer({.steady = s_.remove_at});
   if (s_.outgoing_until) {
     offer({.steady = s_.outgoing_until});
     if (const auto close = window_close(definition(), now_.wall)) offer_wall(*close);
   }
-  if (s_.on_demand && s_.on_demand->remove_at != WallTime{}) offer_wall(s_.on_demand->remove_at);
+  if (s_.on_demand && s_.on_demand->remove_at) offer({.steady = s_.on_demand->remove_at});
   if (!is_live() || s_.phase == Phase::draining || s_.stop_reason != StopReason::none) return earliest;
   if (s_.ready_by && s_.phase == Phase::running) offer({.steady = s_.ready_by});
   if (s_.on_demand) {
-    if (s_.on_demand->kill_at != WallTime{}) offer_wall(s_.on_demand->kill_at);
+    if (s_.on_demand->kill_at) offer({.steady = s_.on_demand->kill_at});
   } else if (const auto close = window_close(definition(), now_.wall)) {
     offer_wall(*close);
   }

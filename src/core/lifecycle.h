@@ -9,7 +9,8 @@
 // A run is `gone` when its main process has exited AND no process of it is left AND its last output is stored; no new
 // run of the app starts before that. The one exception is the handover of a recurring app with retention (section 4.3):
 // its old run goes on as `outgoing_run` beside the new one. On-demand runs (section 2.5) are apps with one run, a
-// time-out and a lifetime.
+// time-out and a lifetime. Waits of a given length are counted in steady time and only schedules in wall time, so a
+// clock that is set cuts no wait and stretches none.
 #pragma once
 
 #include <chrono>
@@ -67,9 +68,9 @@ struct Alarm {
 };
 
 struct OnDemand {
-  std::chrono::seconds timeout{0};  // 0: no kill
-  WallTime kill_at{};               // set at start when timeout > 0
-  WallTime remove_at{};             // lifetime end
+  std::chrono::seconds timeout{0};      // 0: no kill
+  std::optional<SteadyTime> kill_at;    // set at start when timeout > 0
+  std::optional<SteadyTime> remove_at;  // lifetime end
   bool operator==(const OnDemand&) const = default;
 };
 
@@ -90,9 +91,9 @@ struct LifecycleState {
   bool remove_after_stop = false;
 
   std::optional<PlannedStart> next_start;
-  bool dormant = false;               // idle because no start lies ahead; a clock that is set may change that
-  std::optional<WallTime> remove_at;  // behavior `remove` with retention
-  std::uint32_t backoff_step = 0;     // 0: next restart is immediate; then 1, 2, 4 … seconds up to 300
+  bool dormant = false;                 // idle because no start lies ahead; a clock that is set may change that
+  std::optional<SteadyTime> remove_at;  // behavior `remove` with retention
+  std::uint32_t backoff_step = 0;       // 0: next restart is immediate; then 1, 2, 4 … seconds up to 300
   SteadyTime run_started_steady{};
   WallTime run_started_wall{};
 

@@ -98,6 +98,7 @@ class Decider {
 
   // recover()
   void catch_up(RunNumber newest_run);
+  void use_up_occurrences(RunNumber runs);
   void take_over_status();
   void drop_foreign_plan();
   void recover_outgoing(std::span<const OtherRun> others, bool lost);

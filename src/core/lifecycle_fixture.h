@@ -70,7 +70,7 @@ class LifecycleTest : public ::testing::Test {
     }
     return out;
   }
-  Now now() const { return {WallTime(seconds(kStart) + elapsed), SteadyTime(elapsed)}; }
+  Now now() const { return {WallTime(seconds(kStart) + elapsed + wall_shift), SteadyTime(elapsed)}; }
   std::vector<std::string> step(Event event) { return words(core::step(state, event, now(), policy)); }
   std::vector<std::string> recover(RunNumber newest, RecoveredRun what, std::vector<OtherRun> others = {}) {
     return words(core::recover(state, newest, what, others, now(), policy));
@@ -106,6 +106,7 @@ class LifecycleTest : public ::testing::Test {
   LifecycleState state;
   Policy policy;
   std::chrono::microseconds elapsed{0};
+  std::chrono::microseconds wall_shift{0};  // a clock that was set
   bool persisted = false;
 };
 

@@ -115,15 +115,26 @@ void Decider::drop_foreign_plan() {
 void Decider::catch_up(RunNumber newest_run) {
   if (s_.phase == Phase::starting) ++s_.starts;  // a run of its own, before those that the state has not heard of
   s_.starts += newest_run - s_.last_run - 1;     // mark_started() counts the newest
+  use_up_occurrences(newest_run - s_.last_run);
   s_.last_run = newest_run;
   s_.current_run = newest_run;
   s_.phase = Phase::starting;
   s_.stop_reason = is_enabled() ? StopReason::none : StopReason::disabled;
   s_.restart_after_stop = false;
   s_.remove_at.reset();
-  if (s_.on_demand && s_.on_demand->timeout.count() > 0 && s_.on_demand->kill_at == WallTime{})
-    s_.on_demand->kill_at = now_.wall + s_.on_demand->timeout;
-  plan_next_occurrence();
+  if (s_.on_demand && s_.on_demand->timeout.count() > 0 && !s_.on_demand->kill_at)
+    s_.on_demand->kill_at = now_.steady + s_.on_demand->timeout;
+}
+
+// Each run that the state has not heard of took the occurrence that was planned then; what came due after the last of
+// them was missed, and stays planned so that it is counted.
+void Decider::use_up_occurrences(RunNumber runs) {
+  if (s_.on_demand || !is_recurring(definition()) || !s_.next_start || s_.next_start->steady)
+    return plan_next_occurrence();
+  while (runs-- > 0 && s_.next_start && is_due(*s_.next_start)) {
+    const auto next = next_occurrence(definition(), s_.next_start->wall, policy_.zone);
+    s_.next_start = next ? std::optional(PlannedStart{.wall = *next}) : std::nullopt;
+  }
 }
 
 void Decider::recover_outgoing(std::span<const OtherRun> others, bool lost) {

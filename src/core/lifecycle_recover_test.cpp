@@ -173,7 +173,7 @@ TEST_F(LifecycleTest, ADelayedRemovalGoesOn) {
   run();
   end();
   reload(save());
-  EXPECT_THAT(recover(1, RecoveredRun::none), ElementsAre("arm +30"));
+  EXPECT_THAT(recover(1, RecoveredRun::none), ElementsAre("arm steady 30"));
 }
 
 TEST_F(LifecycleTest, APlanOfAScheduleThatWasEditedMeanwhileIsMadeAnew) {

@@ -72,6 +72,22 @@ TEST_F(RecurringTest, OneStartMakesUpForMissedOnesWhenAskedFor) {
   EXPECT_THAT(step(event::TimerDue{}), ElementsAre("start 1", "arm +241"));
 }
 
+TEST_F(RecurringTest, WhatWasMissedAfterARunThatTheSavedStateHasNotHeardOfIsCounted) {
+  define_every_minute();
+  step(event::Defined{});
+  const auto saved = save();
+  pass(1);
+  step(event::TimerDue{});  // run 1, and the daemon dies before that is saved
+  pass(199);
+  reload(saved);
+  recover(1, RecoveredRun::exited);
+  step(event::RunExited{.run = 1});
+  EXPECT_THAT(step(event::RunGone{.run = 1}), ElementsAre("arm +61"));
+  EXPECT_THAT(step(event::TimerDue{}), ElementsAre("arm +241"));
+  EXPECT_EQ(state.starts, 1U);
+  EXPECT_EQ(state.missed_starts, 3U) << "those at 61, 121 and 181";
+}
+
 // ---- A policy that was changed while the daemon runs ----
 
 class PolicyChangedTest : public LifecycleTest {

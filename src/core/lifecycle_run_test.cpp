@@ -146,7 +146,7 @@ TEST_F(LifecycleTest, RemoveDeletesAtOnceOrAfterTheRetention) {
 
   define({.behavior = {.exit = ExitAction::remove}, .retention = DurationText{"30", seconds(30)}});
   run();
-  EXPECT_THAT(end(), ElementsAre("arm +30"));
+  EXPECT_THAT(end(), ElementsAre("arm steady 30"));
   pass(30);
   EXPECT_THAT(step(event::TimerDue{}), ElementsAre("REMOVED", "delete"));
 }

@@ -40,6 +40,12 @@ class StateWriter {
   void time(std::string_view name, const std::optional<WallTime>& value) {
     if (value) out_[name] = to_micros(*value);
   }
+  // The wall time of its end, and the wait that is left: a clock that jumps while nobody watches cannot stretch it.
+  void wait(std::string_view until, std::string_view left, const std::optional<SteadyTime>& end, Now now) {
+    if (!end) return;
+    out_[until] = to_micros(to_wall(*end, now));
+    out_[left] = std::max(microseconds(0), *end - now.steady).count();
+  }
 
  private:
   json::object& out_;
@@ -85,6 +91,14 @@ class StateReader {
     if (!most) return std::nullopt;
     return std::clamp(time(until).value_or(now.wall) - now.wall, microseconds(0), microseconds(*most));
   }
+  // The same in steady time, where what is over stays in the past. A state that is older than the field `left` says
+  // only when it was to end.
+  std::optional<SteadyTime> end_of_wait(std::string_view until, std::string_view left, Now now) {
+    const auto end = time(until);
+    if (!end) return std::nullopt;
+    const auto most = integer(left, 0, std::numeric_limits<std::int64_t>::max() / 2);
+    return now.steady + std::min(*end - now.wall, most ? microseconds(*most) : microseconds::max());
+  }
   std::optional<int> code(std::string_view name) {
     const auto value = integer(name, std::numeric_limits<int>::min(), std::numeric_limits<int>::max());
     if (!value) return std::nullopt;
@@ -118,8 +132,7 @@ json::object save_state(const LifecycleState& s, Now now) {
   fields.number("outgoing_run", s.outgoing_run);
   if (s.outgoing_until || s.outgoing_exited) {
     json::object& outgoing = out["outgoing"].emplace_object();
-    if (s.outgoing_until) outgoing["until"] = to_micros(to_wall(*s.outgoing_until, now));
-    if (s.outgoing_until) outgoing["left"] = std::max(microseconds(0), *s.outgoing_until - now.steady).count();
+    StateWriter(outgoing).wait("until", "left", s.outgoing_until, now);
     if (s.outgoing_exited) outgoing["exited"] = true;
   }
   fields.flag("start_is_due", s.start_is_due);
@@ -128,19 +141,18 @@ json::object save_state(const LifecycleState& s, Now now) {
   fields.flag("remove_after_stop", s.remove_after_stop);
   if (s.next_start) {
     json::object& next = out["next_start"].emplace_object();
-    next["at"] = to_micros(s.next_start->steady ? to_wall(*s.next_start->steady, now) : s.next_start->wall);
-    // The wait that is left, so that a clock that jumps while nobody watches cannot stretch it.
-    if (s.next_start->steady) next["back_off"] = std::max(microseconds(0), *s.next_start->steady - now.steady).count();
+    next["at"] = to_micros(s.next_start->wall);
+    StateWriter(next).wait("at", "back_off", s.next_start->steady, now);
   }
   if (s.on_demand) {
     json::object& run = out["on_demand"].emplace_object();
     StateWriter members(run);
     members.number("timeout", static_cast<std::uint64_t>(s.on_demand->timeout.count()));
-    members.time("kill_at", s.on_demand->kill_at);
-    members.time("remove_at", s.on_demand->remove_at);
+    members.wait("kill_at", "kill_left", s.on_demand->kill_at, now);
+    members.wait("remove_at", "remove_left", s.on_demand->remove_at, now);
   }
   fields.flag("dormant", s.dormant);
-  fields.time("remove_at", s.remove_at);
+  fields.wait("remove_at", "remove_left", s.remove_at, now);
   fields.number("backoff_step", s.backoff_step);
   fields.time("run_started", s.run_started_wall);
   fields.number("starts", s.starts);
@@ -192,12 +204,12 @@ Result<void> load_state(LifecycleState& state, const json::object& saved, Now no
     StateReader members(*run, error);
     OnDemand on_demand;
     on_demand.timeout = std::chrono::seconds(members.integer("timeout", 0, 1'000'000'000).value_or(0));
-    on_demand.kill_at = members.time("kill_at").value_or(WallTime{});
-    on_demand.remove_at = members.time("remove_at").value_or(WallTime{});
+    on_demand.kill_at = members.end_of_wait("kill_at", "kill_left", now);
+    on_demand.remove_at = members.end_of_wait("remove_at", "remove_left", now);
     s.on_demand = on_demand;
   }
   fields.flag("dormant", s.dormant);
-  s.remove_at = fields.time("remove_at");
+  s.remove_at = fields.end_of_wait("remove_at", "remove_left", now);
   fields.number("backoff_step", s.backoff_step, 64);
   s.run_started_wall = fields.time("run_started").value_or(WallTime{});
   s.run_started_steady = now.steady - std::max(microseconds(0), now.wall - s.run_started_wall);

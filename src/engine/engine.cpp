@@ -418,7 +418,7 @@ void Engine::create_on_demand(OnDemandRequest request, Done<RunTicket> started, 
   definition.status = core::AppStatus::not_available;
   definition.register_time = core::epoch_seconds(now.wall);
   App& app = add_app(std::make_shared<const core::AppDefinition>(std::move(definition)));
-  app.state.on_demand = core::OnDemand{.timeout = request.timeout, .remove_at = now.wall + request.lifetime};
+  app.state.on_demand = core::OnDemand{.timeout = request.timeout, .remove_at = now.steady + request.lifetime};
   if (started) app.started_waiters.push_back(std::move(started));
   if (finished) app.finished_waiters.push_back(std::move(finished));
   publish(app);

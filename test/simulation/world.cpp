@@ -84,7 +84,7 @@ void World::define() {
   state_ = {};
   if (one_in(6)) {
     d->status = AppStatus::not_available;
-    state_.on_demand = OnDemand{.timeout = seconds(chance(2) * 30), .remove_at = wall_ + seconds(200)};
+    state_.on_demand = OnDemand{.timeout = seconds(chance(2) * 30), .remove_at = steady_ + seconds(200)};
   }
   state_.definition = d;
   state_.status = d->status;
