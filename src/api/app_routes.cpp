@@ -64,6 +64,18 @@ Result<void> check_registration(const core::AppDefinition& definition) {
   return core::require_program(definition);
 }
 
+// Section 2.4: only where something can be sent unasked; over HTTP it is not even looked at.
+Result<std::optional<engine::Subscription>> asked_subscription(const AppRoutes& wiring, const Context& context,
+                                                               const std::string& app) {
+  const auto events = context.request.query_value("subscribe_events");
+  if (!events || events->empty() || !context.request.connection) return std::nullopt;
+  const auto mask = engine::EventMask::parse(*events);
+  if (!mask) return std::unexpected(mask.error());
+  if (const auto allowed = security::require_permission(*context.principal, "app-subscribe"); !allowed)
+    return std::unexpected(allowed.error());
+  return make_subscription(wiring, context, app, *mask);
+}
+
 awaitable<Response> register_app(const AppRoutes& wiring, Context& context) {
   const auto json = parse_json_object(context.request);
   if (!json) co_return error_response(json.error());
@@ -82,12 +94,22 @@ awaitable<Response> register_app(const AppRoutes& wiring, Context& context) {
   }
   definition.owner = context.principal->user;
 
-  const auto registered = co_await on_engine<engine::AppViewPtr>(
-      [&](auto done) { wiring.engine.register_app(std::move(definition), expected, std::move(done)); });
+  auto subscription = asked_subscription(wiring, context, definition.name);
+  if (!subscription) co_return error_response(subscription.error());
+  const std::string subscription_id = *subscription ? (*subscription)->id : std::string{};
+
+  const auto registered = co_await on_engine<engine::AppViewPtr>([&](auto done) {
+    if (*subscription)
+      wiring.engine.register_app(std::move(definition), expected, std::move(**subscription), std::move(done));
+    else
+      wiring.engine.register_app(std::move(definition), expected, std::move(done));
+  });
   if (!registered) co_return error_response(registered.error());
   if (*registered == nullptr)
     co_return error_response({ErrorKind::conflict, "the application was removed meanwhile", {}});
-  Response response = json_response(show(wiring, **registered, time_text(wiring)));
+  boost::json::object shown = show(wiring, **registered, time_text(wiring));
+  if (!subscription_id.empty()) shown["subscription_id"] = subscription_id;
+  Response response = json_response(shown);
   if (!parsed->unknown_fields.empty())
     response.add_header("X-Unknown-Fields", fmt::format("{}", fmt::join(parsed->unknown_fields, ", ")));
   co_return response;

@@ -4,6 +4,7 @@
 
 #include <boost/asio/any_io_executor.hpp>
 
+#include "api/event_sinks.h"
 #include "api/process_sampler.h"
 #include "api/router.h"
 #include "engine/engine.h"
@@ -20,12 +21,18 @@ struct AppRoutes {
   store::StateStore& states;
   ProcessSampler& sampler;
   boost::asio::any_io_executor worker;  // for what blocks: the run history
+  EventSinks& sinks;
 };
 
 void add_app_routes(RouteTable& table, AppRoutes wiring);  // view, register, enable, disable, restart, remove, history
 void add_output_routes(RouteTable& table, AppRoutes wiring);    // output
 void add_run_routes(RouteTable& table, AppRoutes wiring);       // run, syncrun
 void add_schedule_routes(RouteTable& table, AppRoutes wiring);  // preview
+void add_event_routes(RouteTable& table, AppRoutes wiring);     // subscribe, events
 void add_task_routes(RouteTable& table, AppRoutes wiring);      // task
+
+// A subscription of the caller over the connection of its request, which must be one.
+[[nodiscard]] engine::Subscription make_subscription(const AppRoutes& wiring, const Context& context, std::string app,
+                                                     engine::EventMask mask);
 
 }  // namespace appmesh::api

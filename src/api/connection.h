@@ -17,6 +17,7 @@ struct PushMessage {
   std::string request_uri;
   std::string content_type;
   std::vector<NameValue> headers;
+  std::string body_start;  // goes before the body: what is this receiver's own
   std::shared_ptr<const std::string> body;
 };
 
@@ -27,6 +28,9 @@ class Connection {
   // Never waits. Messages leave in the order of the calls. False when the connection has ended, or when its queue is
   // full: then it is being closed, because a peer that does not read must not cost others.
   virtual bool push(PushMessage message) = 0;
+
+  // So much waits for the peer that whoever can should send more slowly.
+  [[nodiscard]] virtual bool is_behind() const = 0;
 
   // `ended` is called once when the connection ends, on any thread, and soon when it has ended already. It must not
   // wait.

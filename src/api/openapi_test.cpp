@@ -34,7 +34,8 @@ RouteTable daemon_routes() {
                                     configuration,
                                     never_used<store::StateStore>(),
                                     never_used<ProcessSampler>(),
-                                    {}},
+                                    {},
+                                    never_used<EventSinks>()},
                            .users = {users, workers},
                            .config = {configuration, {}, {}}},
                           kVersion);

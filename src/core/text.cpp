@@ -1,5 +1,6 @@
 #include "core/text.h"
 
+#include <algorithm>
 #include <cstddef>
 
 namespace appmesh::core {
@@ -10,20 +11,31 @@ bool is_continuation(unsigned char c) {
   return (c & 0xC0U) == 0x80;
 }
 
-// Length of the valid sequence at the front, 0 for none. The second byte's range is what excludes overlong forms,
-// surrogates and what lies above U+10FFFF (Unicode, table 3-7).
-std::size_t sequence_length(std::string_view text) {
+struct Front {
+  std::size_t length = 0;  // of the character that the first byte begins, 0: it begins none
+  std::size_t good = 0;    // bytes from the front that fit it
+};
+
+// The second byte's range is what excludes overlong forms, surrogates and what lies above U+10FFFF (Unicode, table
+// 3-7).
+Front look_at_front(std::string_view text) {
   const auto at = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
   const unsigned char first = at(0);
-  if (first < 0x80) return 1;
+  if (first < 0x80) return {1, 1};
   const std::size_t length = first < 0xC2 ? 0 : first < 0xE0 ? 2 : first < 0xF0 ? 3 : first < 0xF5 ? 4 : 0;
-  if (length == 0 || text.size() < length) return 0;
+  if (length == 0) return {};
   const unsigned char low = first == 0xE0 ? 0xA0 : first == 0xF0 ? 0x90 : 0x80;
   const unsigned char high = first == 0xED ? 0x9F : first == 0xF4 ? 0x8F : 0xBF;
-  if (at(1) < low || at(1) > high) return 0;
-  for (std::size_t i = 2; i < length; ++i)
-    if (!is_continuation(at(i))) return 0;
-  return length;
+  std::size_t good = 1;
+  if (text.size() > 1 && at(1) >= low && at(1) <= high)
+    for (good = 2; good < length && good < text.size() && is_continuation(at(good));) ++good;
+  return {length, good};
+}
+
+// Length of the valid sequence at the front, 0 for none.
+std::size_t sequence_length(std::string_view text) {
+  const Front front = look_at_front(text);
+  return front.good == front.length ? front.length : 0;
 }
 
 }  // namespace
@@ -35,6 +47,32 @@ bool is_utf8(std::string_view text) {
     text.remove_prefix(length);
   }
   return true;
+}
+
+std::size_t incomplete_tail(std::string_view text) {
+  for (std::size_t count = 1; count <= 3 && count <= text.size(); ++count) {
+    const std::string_view tail = text.substr(text.size() - count);
+    if (is_continuation(static_cast<unsigned char>(tail.front()))) continue;
+    const Front front = look_at_front(tail);
+    return front.good == count && front.good < front.length ? count : 0;
+  }
+  return 0;
+}
+
+std::string repair_utf8(std::string_view text) {
+  if (is_utf8(text)) return std::string(text);
+  std::string out;
+  out.reserve(text.size() + text.size() / 8);
+  while (!text.empty()) {
+    const Front front = look_at_front(text);
+    const std::size_t taken = std::max<std::size_t>(front.good, 1);
+    if (front.length > 0 && front.good == front.length)
+      out.append(text.substr(0, taken));
+    else
+      out.append("\xEF\xBF\xBD");
+    text.remove_prefix(taken);
+  }
+  return out;
 }
 
 std::string printable(std::string_view text) {

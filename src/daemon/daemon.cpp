@@ -3,7 +3,6 @@
 #include <optional>
 #include <vector>
 
-#include <boost/asio/post.hpp>
 #include <boost/asio/thread_pool.hpp>
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
@@ -28,7 +27,6 @@
 #include "store/state_store.h"
 #include "telemetry/host_resources.h"
 #include "telemetry/metrics.h"
-#include "transport/certificate_watch.h"
 #include "transport/forward_client.h"
 #include "transport/http_server.h"
 #include "transport/io_pool.h"
@@ -52,6 +50,7 @@ struct Daemon::Parts {
   std::optional<telemetry::Metrics> metrics;
   api::ProcessSampler sampler;
   std::unique_ptr<engine::Engine> engine;
+  std::optional<api::EventSinks> sinks;
   std::optional<api::TokenAuthenticator> authenticator;
   std::shared_ptr<api::Service> service;
   std::optional<transport::IoPool> pool;
@@ -59,8 +58,6 @@ struct Daemon::Parts {
   std::vector<std::unique_ptr<transport::Listener>> listeners;
 
   Result<void> listen(const store::Settings::Rest& rest);
-  void watch_certificates(const store::Settings::Ssl& ssl);
-  void reload_tls(const store::Settings::Ssl& ssl);
 };
 
 namespace {
@@ -175,23 +172,6 @@ Result<void> Daemon::Parts::listen(const store::Settings::Rest& rest) {
   return {};
 }
 
-void Daemon::Parts::reload_tls(const store::Settings::Ssl& ssl) {
-  for (const auto& listener : listeners)
-    if (auto reloaded = listener->reload_tls(tls_options(ssl)); !reloaded)
-      spdlog::error("certificates of port {} stay as they were: {}", listener->port(), reloaded.error().message);
-}
-
-void Daemon::Parts::watch_certificates(const store::Settings::Ssl& ssl) {
-  auto watched = transport::watch_certificates(pool->first(),
-                                               {ssl.certificate_file, ssl.certificate_key_file, ssl.ca_path}, [this] {
-                                                 boost::asio::post(*workers, [this] {
-                                                   reload_tls(configuration->settings()->rest.ssl);
-                                                   spdlog::info("certificates were read again");
-                                                 });
-                                               });
-  if (!watched) spdlog::warn("new certificates need a SIGHUP: {}", watched.error().message);
-}
-
 Daemon::Daemon(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
 
 Daemon::~Daemon() {
@@ -268,8 +248,9 @@ Result<std::unique_ptr<Daemon>> Daemon::open(const CommandLine& line) {
       .description = [config = parts.configuration.get()] { return config->settings()->base.description; },
       .keeper_pid = [engine = parts.engine.get()] { return engine->keeper_pid(); }});
 
-  const api::AppRoutes apps{*parts.engine, parts.identity->users(), *parts.configuration,
-                            *parts.states, parts.sampler,           parts.workers->get_executor()};
+  parts.sinks.emplace(*parts.engine, parts.identity->users());
+  const api::AppRoutes apps{*parts.engine, parts.identity->users(),       *parts.configuration, *parts.states,
+                            parts.sampler, parts.workers->get_executor(), *parts.sinks};
   api::RouteTable routes = api::make_route_table(
       {.auth = {parts.identity->users(), parts.identity->tokens(), *parts.password_workers, parts.identity->totp()},
        .apps = apps,
@@ -307,8 +288,6 @@ Result<std::unique_ptr<Daemon>> Daemon::open(const CommandLine& line) {
     forwarder->configure(forward_options(now));
   });
   if (auto listening = parts.listen(settings->rest); !listening) return std::unexpected(listening.error());
-  parts.configuration->observe([&parts](const store::Settings& changed) { parts.reload_tls(changed.rest.ssl); });
-  parts.watch_certificates(settings->rest.ssl);
   return daemon;
 }
 
@@ -317,7 +296,10 @@ void Daemon::reload() {
     spdlog::error("configuration stays as it was: {}", reloaded.error().message);
   if (auto reloaded = parts_->identity->users().reload(); !reloaded)
     spdlog::error("users stay as they were: {}", reloaded.error().message);
-  parts_->reload_tls(parts_->configuration->settings()->rest.ssl);
+  const auto tls = tls_options(parts_->configuration->settings()->rest.ssl);
+  for (const auto& listener : parts_->listeners)
+    if (auto reloaded = listener->reload_tls(tls); !reloaded)
+      spdlog::error("certificates of port {} stay as they were: {}", listener->port(), reloaded.error().message);
   spdlog::info("configuration, users and certificates were read again");
 }
 

@@ -23,6 +23,8 @@ struct Engine::App {
   std::optional<runtime::RunId> outgoing_id;  // a handed-over run that may still end beside the newest one
   std::deque<core::RunNumber> kept_runs;      // older runs whose output is kept, newest first
 
+  std::vector<std::pair<core::RunNumber, boost::json::object>> exits;  // what to tell when the run is gone
+
   std::string saved_outgoing_id;
   std::string saved_run_id;                         // as the state store had it at start
   std::vector<Done<>> saved_waiters;                // answered when the definition is on disk

@@ -65,6 +65,7 @@ Engine::Engine(EngineOptions options, store::DefinitionStore& definitions, store
                          notify_.keep_again();
                          spdlog::info("the keeper is back");
                        }}),
+      hub_(context_, timers_, watch_, outputs_, event_directory()),
       health_(timers_, supervisor_, launch_, options_.tuning.health_check_interval,
               [this](const std::string& name, std::uint64_t generation, bool healthy) {
                 App* app = find(name, generation);
@@ -201,14 +202,20 @@ Done<T> Engine::releasing(std::string name, Done<T> done) {
 
 void Engine::register_app(core::AppDefinition definition, Expected expected, Done<AppViewPtr> done) {
   boost::asio::post(context_, [this, definition = std::move(definition), expected, done = std::move(done)]() mutable {
-    const auto busy = busy_names_.find(definition.name);
-    if (busy != busy_names_.end() && busy->second.size() >= kMaxBusyRequests)
-      return done(fail(ErrorKind::unavailable, "too many requests for this application, try again"));
-    const std::string name = definition.name;
-    with_name(name,
-              [this, definition = std::move(definition), expected, done = releasing(name, std::move(done))]() mutable {
-                take_definition(std::move(definition), expected, std::nullopt, std::move(done));
-              });
+    admit(std::move(definition), expected, std::nullopt, std::move(done));
+  });
+}
+
+void Engine::admit(core::AppDefinition definition, Expected expected, std::optional<Subscription> subscription,
+                   Done<AppViewPtr> done) {
+  const auto busy = busy_names_.find(definition.name);
+  if (busy != busy_names_.end() && busy->second.size() >= kMaxBusyRequests)
+    return done(fail(ErrorKind::unavailable, "too many requests for this application, try again"));
+  const std::string name = definition.name;
+  with_name(name, [this, definition = std::move(definition), expected, subscription = std::move(subscription),
+                   done = releasing(name, std::move(done))]() mutable {
+    if (subscription) done = with_subscription(definition.name, std::move(*subscription), std::move(done));
+    take_definition(std::move(definition), expected, std::nullopt, std::move(done));
   });
 }
 
@@ -233,7 +240,10 @@ void Engine::take_definition(core::AppDefinition definition, Expected expected, 
   if (existing != nullptr) {
     const core::AppDefinition& before = *existing->state.definition;
     definition = core::keep_stored_fields(before, std::move(definition));
-    if (!target && core::same_definition(before, definition)) return when_settled(*existing, std::move(done));
+    if (!target && core::same_definition(before, definition)) {
+      place_subscription(existing->name());
+      return when_settled(*existing, std::move(done));
+    }
   } else {
     definition.register_time = core::epoch_seconds(platform::wall_now());
   }
@@ -276,6 +286,7 @@ void Engine::definition_saved(std::shared_ptr<const core::AppDefinition> definit
     }
     app = &add_app(definition);
     app->attach = target;
+    place_subscription(app->name());
     save_state(*app);
     feed(*app, core::event::Defined{});
   } else {
@@ -285,6 +296,7 @@ void Engine::definition_saved(std::shared_ptr<const core::AppDefinition> definit
       return done(std::unexpected(replaced(definition->name)));
     }
     app->attach = target;
+    place_subscription(app->name());
     feed(*app, core::event::Redefined{definition});
     if (App* still = find(definition->name, generation)) settle_limits(*still);
   }

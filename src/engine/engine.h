@@ -24,6 +24,7 @@
 #include "core/error.h"
 #include "core/lifecycle.h"
 #include "engine/app_view.h"
+#include "engine/event_hub.h"
 #include "engine/health_checks.h"
 #include "engine/line_watch.h"
 #include "engine/notify_sockets.h"
@@ -114,6 +115,10 @@ class Engine {
   // New or changed; a `pid` other than that of the app's own run is a process to adopt. The definition is on disk
   // before `done`; an app that is due has been asked to start by then.
   void register_app(core::AppDefinition definition, Expected expected, Done<AppViewPtr> done);
+  // The same, with a subscription that is there before anything is started, so that not even its START is missed. It
+  // ends again when the request fails.
+  void register_app(core::AppDefinition definition, Expected expected, Subscription subscription,
+                    Done<AppViewPtr> done);
   // The value is false when nothing had to change.
   void set_enabled(std::string name, bool enabled, std::uint64_t generation, Done<bool> done);
   void restart_app(std::string name, std::uint64_t generation, Done<> done);
@@ -126,6 +131,13 @@ class Engine {
   // `done` when the run has output past `position`, is complete, is not the newest run of the app, or after `timeout`.
   void wait_output(std::string name, std::string run_id, std::uint64_t position, std::chrono::milliseconds timeout,
                    std::move_only_function<void()> done);
+
+  // Errors: not_found, conflict when the app is another one by now, unavailable. `generation` is not looked at for a
+  // subscription to all apps.
+  void subscribe(Subscription subscription, std::uint64_t generation, Done<> done);
+  void unsubscribe(std::string id, std::string user, Done<> done);  // not_found, also when it is another user's
+  // The sink's connection has ended.
+  void drop_sink(std::shared_ptr<EventSink> sink);
 
  private:
   struct App;
@@ -152,6 +164,16 @@ class Engine {
   void watchdog_expired(const runtime::RunId& id);
   void notified(LiveRun& run, const runtime::Notification& what, NotifySockets::Taken taken);
   void change_main(LiveRun& run, std::int32_t pid);
+
+  [[nodiscard]] EventHub::Directory event_directory();
+  void publish_notice(App& app, const core::effect::Publish& notice);
+  void tell_gone(App& app, const LiveRun& run);
+  // A subscription that comes with a registration: kept until place_subscription(), which the request calls when the
+  // app is there and nothing of it is started.
+  [[nodiscard]] Done<AppViewPtr> with_subscription(std::string name, Subscription subscription, Done<AppViewPtr> done);
+  void place_subscription(const std::string& name);
+  void admit(core::AppDefinition definition, Expected expected, std::optional<Subscription> subscription,
+             Done<AppViewPtr> done);
 
   void run_created(const LiveRun& run);
   void run_started(LiveRun& run);
@@ -205,6 +227,7 @@ class Engine {
   Timers timers_;
   OutputWatch watch_;
   RunSupervisor supervisor_;
+  EventHub hub_;
   HealthChecks health_;
   NotifySockets notify_;
   Watchdogs watchdogs_;
@@ -217,6 +240,12 @@ class Engine {
     core::Event event;
   };
   std::deque<QueuedEvent> events_;
+  struct ArrivingSubscription {
+    Subscription subscription;
+    std::optional<Error> refusal;
+    bool placed = false;
+  };
+  std::unordered_map<std::string, ArrivingSubscription> arriving_;  // by app: of the registration that is under way
   bool working_off_ = false;
   std::unordered_map<std::string, std::deque<std::move_only_function<void()>>> busy_names_;
   std::uint64_t last_generation_ = 0;

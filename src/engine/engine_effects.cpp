@@ -90,7 +90,7 @@ void Engine::carry_out(App& app, const core::Effect& effect) {
         } else if constexpr (std::is_same_v<What, core::effect::CancelTimer>) {
           timers_.cancel(std::exchange(app.timer, 0));
         } else if constexpr (std::is_same_v<What, core::effect::Publish>) {
-          // Subscriptions take their events from here.
+          publish_notice(app, what);
         } else if constexpr (std::is_same_v<What, core::effect::PersistState>) {
           save_state(app);
         } else if constexpr (std::is_same_v<What, core::effect::PersistDefinition>) {
@@ -210,6 +210,7 @@ void Engine::delete_app(App& app) {
   const std::string name = app.name();
   timers_.cancel(app.timer);
   app.tasks->close();
+  hub_.removed({app.state.definition, app.generation});
   for (const auto& id : {app.run_id, app.outgoing_id.value_or(app.run_id)}) {
     LiveRun* run = supervisor_.find(id);
     if (run == nullptr) continue;
@@ -321,6 +322,7 @@ void Engine::run_gone(LiveRun& run) {
   }
   watch_.remove(run.id);
   if (app == nullptr) return orphan_gone(run);
+  tell_gone(*app, run);
   if (newest) answer_finished(*app);
   feed(*app, core::event::RunGone{run.tag.run_number});
 }

@@ -47,9 +47,19 @@ Result<platform::UniqueFd> OutputFiles::open_for_run(std::string_view app, core:
 
 Result<OutputChunk> OutputFiles::read(std::string_view app, core::RunNumber run, std::uint64_t position,
                                       std::uint64_t max_bytes) const {
-  const auto file = path(app, run);
-  const platform::UniqueFd fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  const auto file = open_for_reading(app, run);
+  if (!file) return std::unexpected(file.error());
+  return read(*file, position, max_bytes);
+}
+
+Result<platform::UniqueFd> OutputFiles::open_for_reading(std::string_view app, core::RunNumber run) const {
+  platform::UniqueFd fd(::open(path(app, run).c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
   if (!fd) return fail_errno(errno == ENOENT ? ErrorKind::not_found : ErrorKind::internal, "output file", errno);
+  return fd;
+}
+
+Result<OutputChunk> OutputFiles::read(const platform::UniqueFd& fd, std::uint64_t position,
+                                      std::uint64_t max_bytes) const {
   const auto size = file_size(fd.get());
   if (!size) return std::unexpected(size.error());
   if (position > *size)

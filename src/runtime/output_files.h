@@ -35,6 +35,10 @@ class OutputFiles {
   // file.
   [[nodiscard]] Result<OutputChunk> read(std::string_view app, core::RunNumber run, std::uint64_t position,
                                          std::uint64_t max_bytes) const;
+  // The same from a file that may have lost its name.
+  [[nodiscard]] Result<OutputChunk> read(const platform::UniqueFd& file, std::uint64_t position,
+                                         std::uint64_t max_bytes) const;
+  [[nodiscard]] Result<platform::UniqueFd> open_for_reading(std::string_view app, core::RunNumber run) const;
   [[nodiscard]] std::uint64_t size(std::string_view app, core::RunNumber run) const;  // 0 without a file
 
   // Gives back the oldest blocks when more than `limit_bytes` are kept. False when the file system cannot.

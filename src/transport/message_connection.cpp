@@ -51,6 +51,7 @@ class MessageConnection::Turn {
   Turn& operator=(Turn&&) = delete;
   ~Turn() {
     if (!shared_) return;
+    no_more_waiting();
     shared_->outstanding.fetch_sub(1, std::memory_order_relaxed);
     shared_->buffered_bytes.fetch_sub(bytes_, std::memory_order_relaxed);
     const auto connection = connection_.lock();
@@ -81,6 +82,22 @@ class MessageConnection::Turn {
       }
     };
   }
+  // Only once it stays where it is.
+  void when_peer_leaves(std::move_only_function<void()> left) {
+    const auto connection = connection_.lock();
+    if (!connection) return left();
+    left_ = std::move(left);
+    connection->waiting_.insert(this);
+  }
+  void peer_left() {
+    if (left_) std::exchange(left_, nullptr)();
+  }
+  void no_more_waiting() {
+    if (!left_) return;
+    left_ = nullptr;
+    if (const auto connection = connection_.lock()) connection->waiting_.erase(this);
+  }
+
   [[nodiscard]] api::Service& service() const { return *shared_->service; }
   void reply(api::Response response) const {
     if (const auto connection = connection_.lock()) connection->reply(uuid_, request_uri_, std::move(response));
@@ -95,6 +112,7 @@ class MessageConnection::Turn {
   std::uint64_t bytes_;
   std::size_t all_ = 0;
   std::uint64_t all_bytes_ = 0;
+  std::move_only_function<void()> left_;
 };
 
 MessageConnection::MessageConnection(std::shared_ptr<MessageShared> shared, IoThread& thread, TlsStream stream,
@@ -131,6 +149,7 @@ void MessageConnection::finish() {
   write_deadline_.clear();
   outbox_.clear();
   static_cast<void>(account_received(0));
+  for (Turn* turn : std::exchange(waiting_, {})) turn->peer_left();
   if (pushes_) pushes_->end();
   for (auto& [number, left] : std::exchange(peer_left_, {})) left();
 }
@@ -207,7 +226,9 @@ std::string_view MessageConnection::receive(std::string_view message, std::strin
 }
 
 asio::awaitable<void> MessageConnection::answer(Turn turn, api::Request request) {
+  request.when_peer_leaves = [&turn](std::move_only_function<void()> left) { turn.when_peer_leaves(std::move(left)); };
   api::Response response = co_await turn.service().handle(std::move(request));
+  turn.no_more_waiting();
   turn.reply(std::move(response));
 }
 
@@ -227,7 +248,8 @@ void MessageConnection::reply(std::string_view uuid, std::string_view request_ur
   }
 }
 
-void MessageConnection::add(std::string_view uuid, std::string_view request_uri, api::Response& response) {
+void MessageConnection::add(std::string_view uuid, std::string_view request_uri, api::Response& response,
+                            std::string_view body_start) {
   const PushLimits& most = limits().outbound;
   if (outbox_.messages() >= most.messages || outbox_.bytes() > most.bytes) {
     spdlog::warn("connection of {} ends: it does not read, and {} messages with {} bytes wait for it", peer_,
@@ -243,7 +265,7 @@ void MessageConnection::add(std::string_view uuid, std::string_view request_uri,
   shown.request_uri = request_uri;
   shown.http_status = response.status;
   shown.body_msg_type = response.content_type;
-  const std::size_t body_bytes = response.body_view().size();
+  const std::size_t body_bytes = body_start.size() + response.body_view().size();
   if (body_bytes > wire::kMaxMessageBytes - wire::kMaxTextBytes) {
     response = api::message_response("The answer is longer than a message may be", 500);
     return add(uuid, request_uri, response);
@@ -251,6 +273,7 @@ void MessageConnection::add(std::string_view uuid, std::string_view request_uri,
   wire::append_response_head(message, shown, response.headers, static_cast<std::uint32_t>(body_bytes));
   append_frame_head(head, message.size() + body_bytes);
   head += message;
+  head += body_start;
   outbox_.add(head, std::move(response.body), std::move(response.shared_body));
 }
 
@@ -367,7 +390,7 @@ void MessageConnection::take_pushes() {
     response.content_type = std::move(push.content_type);
     response.headers = std::move(push.headers);
     response.shared_body = std::move(push.body);
-    add(fresh_uuid(), push.request_uri, response);
+    add(fresh_uuid(), push.request_uri, response, push.body_start);
     if (!stream_.is_open() || ending_) return;
   }
   flush();

@@ -10,6 +10,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <unordered_set>
 
 #include <appmesh/wire/frame.h>
 #include <boost/asio/awaitable.hpp>
@@ -90,9 +91,7 @@ class MessageConnection : public Session, public std::enable_shared_from_this<Me
   void log_end(std::string_view reason) const;
 
   // Too much waits to be sent: the reader waits until the peer has taken it, or the connection ended.
-  [[nodiscard]] bool is_paused() const {
-    return outbox_.bytes() > limits().pause_bytes || outbox_.messages() > limits().outbound.messages / 2;
-  }
+  [[nodiscard]] bool is_paused() const { return outbox_.bytes() > shared_->limits.pause_bytes; }
   boost::asio::awaitable<void> wait_for_room() { return room_.wait(); }
   // Counts bytes of messages that are not whole yet. False: all connections together hold too much.
   [[nodiscard]] bool account_received(std::size_t bytes);
@@ -112,7 +111,8 @@ class MessageConnection : public Session, public std::enable_shared_from_this<Me
   [[nodiscard]] std::string_view receive(std::string_view message, std::string* owner);
   static boost::asio::awaitable<void> answer(Turn turn, api::Request request);
   void reply(std::string_view uuid, std::string_view request_uri, api::Response response);
-  void add(std::string_view uuid, std::string_view request_uri, api::Response& response);
+  void add(std::string_view uuid, std::string_view request_uri, api::Response& response,
+           std::string_view body_start = {});
   void flush_soon();
   void take_pushes();
   std::shared_ptr<PushQueue> push_queue();
@@ -129,6 +129,7 @@ class MessageConnection : public Session, public std::enable_shared_from_this<Me
   Wake room_;
   std::map<std::uint64_t, std::move_only_function<void()>> peer_left_;  // by the number of the request that waits
   std::uint64_t requests_ = 0;
+  std::unordered_set<Turn*> waiting_;  // requests that want to know when the peer leaves
   std::size_t outstanding_ = 0;
   std::size_t accounted_ = 0;
   bool in_batch_ = false;

@@ -6,7 +6,8 @@ namespace appmesh::transport {
 namespace {
 
 std::uint64_t size_of(const api::PushMessage& message) {
-  std::uint64_t bytes = 128 + message.request_uri.size() + (message.body ? message.body->size() : 0);
+  std::uint64_t bytes =
+      128 + message.request_uri.size() + message.body_start.size() + (message.body ? message.body->size() : 0);
   for (const auto& [name, value] : message.headers) bytes += name.size() + value.size();
   return bytes;
 }
@@ -29,6 +30,13 @@ bool PushQueue::push(api::PushMessage message) {
   // Under the lock, so that end() is sure that nobody is inside.
   if (was_empty || overflowed_) wake_();
   return !overflowed_;
+}
+
+bool PushQueue::is_behind() const {
+  constexpr std::size_t kShare = 8;
+  const std::lock_guard lock(mutex_);
+  return waiting_.size() + unsent_messages_ > limits_.messages / kShare ||
+         waiting_bytes_ + unsent_bytes_ > limits_.bytes / kShare;
 }
 
 void PushQueue::on_end(std::move_only_function<void()> ended) {

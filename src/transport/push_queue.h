@@ -23,6 +23,7 @@ class PushQueue final : public api::Connection {
   PushQueue(const PushLimits& limits, std::function<void()> wake) : limits_(limits), wake_(std::move(wake)) {}
 
   bool push(api::PushMessage message) override;
+  [[nodiscard]] bool is_behind() const override;  // an eighth of what it may hold
   void on_end(std::move_only_function<void()> ended) override;
 
   // Of the connection, on its thread.
