@@ -3,6 +3,7 @@
 #include <optional>
 #include <vector>
 
+#include <boost/asio/post.hpp>
 #include <boost/asio/thread_pool.hpp>
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
@@ -27,6 +28,7 @@
 #include "store/state_store.h"
 #include "telemetry/host_resources.h"
 #include "telemetry/metrics.h"
+#include "transport/certificate_watch.h"
 #include "transport/forward_client.h"
 #include "transport/http_server.h"
 #include "transport/io_pool.h"
@@ -58,6 +60,8 @@ struct Daemon::Parts {
   std::vector<std::unique_ptr<transport::Listener>> listeners;
 
   Result<void> listen(const store::Settings::Rest& rest);
+  void watch_certificates(const store::Settings::Ssl& ssl);
+  void reload_tls(const store::Settings::Ssl& ssl);
 };
 
 namespace {
@@ -170,6 +174,23 @@ Result<void> Daemon::Parts::listen(const store::Settings::Rest& rest) {
         !added)
       return added;
   return {};
+}
+
+void Daemon::Parts::reload_tls(const store::Settings::Ssl& ssl) {
+  for (const auto& listener : listeners)
+    if (auto reloaded = listener->reload_tls(tls_options(ssl)); !reloaded)
+      spdlog::error("certificates of port {} stay as they were: {}", listener->port(), reloaded.error().message);
+}
+
+void Daemon::Parts::watch_certificates(const store::Settings::Ssl& ssl) {
+  auto watched = transport::watch_certificates(pool->first(),
+                                               {ssl.certificate_file, ssl.certificate_key_file, ssl.ca_path}, [this] {
+                                                 boost::asio::post(*workers, [this] {
+                                                   reload_tls(configuration->settings()->rest.ssl);
+                                                   spdlog::info("certificates were read again");
+                                                 });
+                                               });
+  if (!watched) spdlog::warn("new certificates need a SIGHUP: {}", watched.error().message);
 }
 
 Daemon::Daemon(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
@@ -288,6 +309,8 @@ Result<std::unique_ptr<Daemon>> Daemon::open(const CommandLine& line) {
     forwarder->configure(forward_options(now));
   });
   if (auto listening = parts.listen(settings->rest); !listening) return std::unexpected(listening.error());
+  parts.configuration->observe([&parts](const store::Settings& changed) { parts.reload_tls(changed.rest.ssl); });
+  parts.watch_certificates(settings->rest.ssl);
   return daemon;
 }
 
@@ -296,10 +319,7 @@ void Daemon::reload() {
     spdlog::error("configuration stays as it was: {}", reloaded.error().message);
   if (auto reloaded = parts_->identity->users().reload(); !reloaded)
     spdlog::error("users stay as they were: {}", reloaded.error().message);
-  const auto tls = tls_options(parts_->configuration->settings()->rest.ssl);
-  for (const auto& listener : parts_->listeners)
-    if (auto reloaded = listener->reload_tls(tls); !reloaded)
-      spdlog::error("certificates of port {} stay as they were: {}", listener->port(), reloaded.error().message);
+  parts_->reload_tls(parts_->configuration->settings()->rest.ssl);
   spdlog::info("configuration, users and certificates were read again");
 }
 

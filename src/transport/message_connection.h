@@ -91,7 +91,9 @@ class MessageConnection : public Session, public std::enable_shared_from_this<Me
   void log_end(std::string_view reason) const;
 
   // Too much waits to be sent: the reader waits until the peer has taken it, or the connection ended.
-  [[nodiscard]] bool is_paused() const { return outbox_.bytes() > shared_->limits.pause_bytes; }
+  [[nodiscard]] bool is_paused() const {
+    return outbox_.bytes() > limits().pause_bytes || outbox_.messages() > limits().outbound.messages / 2;
+  }
   boost::asio::awaitable<void> wait_for_room() { return room_.wait(); }
   // Counts bytes of messages that are not whole yet. False: all connections together hold too much.
   [[nodiscard]] bool account_received(std::size_t bytes);

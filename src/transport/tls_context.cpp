@@ -12,6 +12,7 @@ constexpr const char* kCiphers = "HIGH:!aNULL:!eNULL:!EXPORT:!DES:!RC4:!MD5";
 constexpr const char* kTls13Ciphers = "TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256";
 constexpr const char* kGroups = "X25519:P-256:P-384";
 constexpr long kSessionSeconds = 300;
+constexpr long kKeptSessions = 1'000;
 constexpr std::string_view kAlpnHttp = "\x08http/1.1";
 constexpr std::array<unsigned char, 7> kSessionContext = {'a', 'p', 'p', 'm', 'e', 's', 'h'};
 
@@ -113,8 +114,10 @@ Result<std::shared_ptr<const TlsContext>> TlsContext::load(const TlsOptions& opt
   }
   SSL_CTX_set_options(raw, SSL_OP_CIPHER_SERVER_PREFERENCE);
   SSL_CTX_set_read_ahead(raw, 1);  // one read() a record instead of two
-  // Tickets carry the session, so nothing is kept here; one is enough for a client that comes back.
-  SSL_CTX_set_session_cache_mode(raw, SSL_SESS_CACHE_OFF);
+  // Tickets carry the session, and one is enough for a client that comes back; only those of TLS 1.2 that take none are
+  // kept here.
+  SSL_CTX_set_session_cache_mode(raw, SSL_SESS_CACHE_SERVER);
+  SSL_CTX_sess_set_cache_size(raw, kKeptSessions);
   SSL_CTX_set_num_tickets(raw, 1);
   SSL_CTX_set_timeout(raw, kSessionSeconds);
   if (options.offer_http) SSL_CTX_set_alpn_select_cb(raw, select_protocol, nullptr);
