@@ -70,10 +70,12 @@ Result<std::shared_ptr<TaskQueue>> queue_for_worker(const AppRoutes& wiring, con
   return app->tasks;
 }
 
-// The older name of the parameter is that of clients before 1.6; the value is the key all the same.
+// Clients before 1.6 name the parameter otherwise, clients from 3.0 on send a header; the value is the key all the
+// same.
 std::string_view process_key(const Request& request) {
-  const auto key = request.query_value("process_key");
-  return key ? *key : request.query_value("process_uuid").value_or("");
+  if (const auto key = request.query_value("process_key")) return *key;
+  if (const auto key = request.query_value("process_uuid")) return *key;
+  return request.header("x-appmesh-process-key").value_or("");
 }
 
 awaitable<Response> fetch_task(const AppRoutes& wiring, Context& context) {
@@ -103,7 +105,8 @@ awaitable<Response> answer_task(const AppRoutes& wiring, Context& context) {
 }  // namespace
 
 void add_task_routes(RouteTable& table, AppRoutes wiring) {
-  const Parameter key{Parameter::In::query, "process_key", "APP_MESH_PROCESS_KEY of the worker's environment", true};
+  const Parameter key{Parameter::In::query, "process_key", "APP_MESH_PROCESS_KEY of the worker's environment", false};
+  const Parameter key_header{Parameter::In::header, "X-AppMesh-Process-Key", "The same, instead of the query", false};
   const Answer missing{404, "No such application"};
   const Answer stale{412, "Process key mismatch: wrong, or of a run that has ended"};
   const Answer not_allowed{403, "The caller may not edit this application"};
@@ -136,7 +139,7 @@ void add_task_routes(RouteTable& table, AppRoutes wiring) {
              .handler = [wiring](Context& context) { return fetch_task(wiring, context); },
              .summary = "A worker waits for its next task",
              .tag = "tasks",
-             .parameters = {key},
+             .parameters = {key, key_header},
              .answers = {{200, "The payload; the same again until it is answered", std::string(kBytesType)},
                          missing,
                          stale,
@@ -148,7 +151,7 @@ void add_task_routes(RouteTable& table, AppRoutes wiring) {
              .handler = [wiring](Context& context) { return answer_task(wiring, context); },
              .summary = "A worker answers its task",
              .tag = "tasks",
-             .parameters = {key},
+             .parameters = {key, key_header},
              .request_type = std::string(kBytesType),
              .answers = {{200, "The caller has it", ""},
                          missing,

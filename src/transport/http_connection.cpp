@@ -115,7 +115,8 @@ asio::awaitable<void> HttpConnection::upgrade(const api::Request& request) {
   deadline_.clear();
   if (!sent || stopping_) co_return;
   web_socket_ = std::make_shared<WebSocketConnection>(shared_->messages, thread_, std::move(stream_), peer_,
-                                                      std::exchange(input_, {}));
+                                                      std::exchange(input_, {}),
+                                                      std::string(request.header("authorization").value_or("")));
 }
 
 // A watch that outlives its request serves the next one. Pipelined bytes end it: behind them no end can be seen.

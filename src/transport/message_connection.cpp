@@ -116,13 +116,14 @@ class MessageConnection::Turn {
 };
 
 MessageConnection::MessageConnection(std::shared_ptr<MessageShared> shared, IoThread& thread, TlsStream stream,
-                                     std::string peer, api::TransportKind kind)
+                                     std::string peer, api::TransportKind kind, std::string authorization)
     : shared_(std::move(shared)),
       thread_(thread),
       stream_(std::move(stream)),
       receive_deadline_(thread.deadlines(), [this] { close_because("it is too slow with what it began"); }),
       peer_(std::move(peer)),
       kind_(kind),
+      authorization_(std::move(authorization)),
       write_deadline_(thread.deadlines(), [this] { close_because("it does not read"); }) {}
 
 // Without finish() the process is ending, and nobody is left to be told.
@@ -208,6 +209,9 @@ std::string_view MessageConnection::receive(std::string_view message, std::strin
   for (const auto& [name, value] : view.query) request.query.emplace_back(name, value);
   request.headers.reserve(view.headers.size());
   for (const auto& [name, value] : view.headers) request.headers.emplace_back(name, value);
+  if (!authorization_.empty() && !request.header("authorization")) {
+    request.headers.emplace_back("Authorization", authorization_);
+  }
   request.transport = kind_;
   request.peer = peer_;
   request.id = next_request_id();

@@ -55,8 +55,9 @@ struct MessageShared {
 
 class MessageConnection : public Session, public std::enable_shared_from_this<MessageConnection> {
  public:
+  // `authorization` counts for requests that bring none.
   MessageConnection(std::shared_ptr<MessageShared> shared, IoThread& thread, TlsStream stream, std::string peer,
-                    api::TransportKind kind);
+                    api::TransportKind kind, std::string authorization = {});
   ~MessageConnection() override;
   MessageConnection(const MessageConnection&) = delete;
   MessageConnection& operator=(const MessageConnection&) = delete;
@@ -125,6 +126,7 @@ class MessageConnection : public Session, public std::enable_shared_from_this<Me
 
   const std::string peer_;
   const api::TransportKind kind_;
+  const std::string authorization_;
   Deadline write_deadline_;
   Outbox outbox_;
   std::shared_ptr<PushQueue> pushes_;  // once a request has come

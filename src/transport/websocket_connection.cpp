@@ -17,8 +17,9 @@ constexpr int kReadsPerTurn = 64;  // then other connections of the thread are s
 }  // namespace
 
 WebSocketConnection::WebSocketConnection(std::shared_ptr<MessageShared> shared, IoThread& thread, TlsStream stream,
-                                         std::string peer, std::string early)
-    : MessageConnection(std::move(shared), thread, std::move(stream), std::move(peer), api::TransportKind::websocket),
+                                         std::string peer, std::string early, std::string authorization)
+    : MessageConnection(std::move(shared), thread, std::move(stream), std::move(peer), api::TransportKind::websocket,
+                        std::move(authorization)),
       early_(std::move(early)),
       silence_(thread.deadlines(), [this] {
         if (std::exchange(ping_sent_, true)) return close_because("it does not answer a ping");

@@ -15,9 +15,10 @@ namespace appmesh::transport {
 class WebSocketConnection final : public MessageConnection {
  public:
   // `stream` has done its handshake, and the answer to the upgrade is sent. `early`: bytes that came behind the
-  // request.
+  // request. `authorization`: that header of the request; it counts for messages without one of their own. Never a
+  // cookie: browsers send those along for any page.
   WebSocketConnection(std::shared_ptr<MessageShared> shared, IoThread& thread, TlsStream stream, std::string peer,
-                      std::string early);
+                      std::string early, std::string authorization);
 
   void stop() override;
 
