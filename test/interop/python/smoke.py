@@ -86,13 +86,11 @@ class Published:
 
     def wait(self, client, run):
         """(exit code, output)"""
-        if self.old:
-            printed = io.StringIO()
-            with contextlib.redirect_stdout(printed):
-                code = run.wait(stdout_print=True)
-            return code, printed.getvalue().strip()
-        seen = []
-        return run.wait(lambda text, position: seen.append(text)), "".join(seen).strip()
+        seen, printed = [], io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            # The first ones print, later ones call; 2.x over HTTPS prints although it is given a function.
+            code = run.wait(stdout_print=True) if self.old else run.wait(lambda text, position: seen.append(text))
+        return code, ("".join(seen) or printed.getvalue()).strip()
 
     def list_apps(self, client):
         return client.view_all_apps() if self.old else client.list_apps()

@@ -41,7 +41,39 @@ _WHERE = {
     "print_output_handler": "app_run",
 }
 
-__all__ = list(_WHERE)  # noqa: PLE0605
+__all__ = [
+    "App",
+    "AppEvent",
+    "AppMeshAppRemovedError",
+    "AppMeshAuthError",
+    "AppMeshClient",
+    "AppMeshClientOAuth",
+    "AppMeshClientTCP",
+    "AppMeshClientWSS",
+    "AppMeshConnectionError",
+    "AppMeshDisconnectedError",
+    "AppMeshError",
+    "AppMeshProcessSupersededError",
+    "AppMeshRequestError",
+    "AppMeshRequestTimeoutError",
+    "AppMeshServer",
+    "AppMeshServerTCP",
+    "AppMeshServerWSS",
+    "AppMeshTimeoutError",
+    "AppMeshWorker",
+    "AppMeshWorkerTCP",
+    "AppMeshWorkerWSS",
+    "AppOutput",
+    "AppRun",
+    "OutputHandler",
+    "RequestMessage",
+    "ResponseMessage",
+    "SubscriptionResult",
+    "TCPTransport",
+    "TransportClientMixin",
+    "WSSTransport",
+    "print_output_handler",
+]
 
 if TYPE_CHECKING:
     from .app import App

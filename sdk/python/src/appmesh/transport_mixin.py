@@ -141,12 +141,11 @@ class TransportClientMixin(AppMeshClient):
         connection = self._connection()
         try:
             answer = self._subscribe_on(connection, run.app_name, run_watch.EVENTS)
-        except AppMeshAuthError:
-            return self._poll_run(run, handler, timeout)  # who may not subscribe may still read
-        except AppMeshRequestError as error:
-            if error.status_code == 404:
-                raise run_watch.removed(run.app_name) from None
-            raise
+        except (AppMeshAuthError, AppMeshRequestError) as error:
+            if error.status_code not in (403, 404, 405):
+                raise
+            # Who may not subscribe may still read, and so may who talks to a daemon without events.
+            return self._poll_run(run, handler, timeout)
         subscription = connection.attach(answer.subscription_id, run.app_name, None)
         try:
             code = self._watch(connection, subscription, watch, deadline)

@@ -21,7 +21,15 @@ _WHERE = {
     "AppRun": "app_run",
 }
 
-__all__ = list(_WHERE)  # noqa: PLE0605
+__all__ = [
+    "AppMeshClient",
+    "AppMeshClientTCP",
+    "AppMeshClientWSS",
+    "AppMeshWorker",
+    "AppMeshWorkerTCP",
+    "AppMeshWorkerWSS",
+    "AppRun",
+]
 
 if TYPE_CHECKING:
     from .app_run import AppRun

@@ -134,12 +134,11 @@ class TransportClientMixin(AppMeshClient):
         connection = await self._connection()
         try:
             answer = await self._subscribe_on(connection, run.app_name, run_watch.EVENTS)
-        except AppMeshAuthError:
+        except (AppMeshAuthError, AppMeshRequestError) as error:
+            if error.status_code not in (403, 404, 405):
+                raise
+            # Who may not subscribe may still read, and so may who talks to a daemon without events.
             return await self._poll_run(run, handler, timeout, target)
-        except AppMeshRequestError as error:
-            if error.status_code == 404:
-                raise run_watch.removed(run.app_name) from None
-            raise
         subscription = connection.attach(answer.subscription_id, run.app_name, None)
         try:
             code = await self._watch(connection, subscription, watch, deadline)
