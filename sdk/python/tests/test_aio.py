@@ -24,7 +24,7 @@ def with_client(request, daemon, token):
         async def main():
             async with connect(daemon, request.param) as client:
                 client.set_token(token())
-                return await asyncio.wait_for(body(client), 60)
+                return await asyncio.wait_for(body(client), 40)
 
         return asyncio.run(main())
 
