@@ -25,14 +25,14 @@ class Daemon:
     def __init__(self, bin_folder, work_folder):
         self.bin = pathlib.Path(bin_folder)
         self.home = pathlib.Path(tempfile.mkdtemp(prefix="home-", dir=work_folder))
-        self.port, tcp, websocket = free_ports(3)
+        self.port, self.tcp_port, self.websocket_port = free_ports(3)
         self.password = secrets.token_hex(16)
         self.environment = {name: value for name, value in os.environ.items() if not name.startswith("APPMESH_")}
         self.environment |= {
             "APPMESH_ADMIN_PASSWORD": self.password,
             "APPMESH_REST_RestListenPort": str(self.port),
-            "APPMESH_REST_RestTcpPort": str(tcp),
-            "APPMESH_REST_WebSocketPort": str(websocket),
+            "APPMESH_REST_RestTcpPort": str(self.tcp_port),
+            "APPMESH_REST_WebSocketPort": str(self.websocket_port),
         }
         self.token = None
         self.connection = None
