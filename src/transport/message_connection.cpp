@@ -41,7 +41,6 @@ class MessageConnection::Turn {
         connection_(connection),
         uuid_(uuid),
         request_uri_(request_uri),
-        number_(++connection->requests_),
         bytes_(kRequestBytes + body_bytes) {
     ++connection->outstanding_;
     all_ = shared_->outstanding.fetch_add(1, std::memory_order_relaxed) + 1;
@@ -57,7 +56,6 @@ class MessageConnection::Turn {
     const auto connection = connection_.lock();
     if (!connection) return;
     --connection->outstanding_;
-    connection->peer_left_.erase(number_);
     connection->written();
   }
 
@@ -71,17 +69,6 @@ class MessageConnection::Turn {
     return {};
   }
 
-  // For Request::when_peer_leaves.
-  [[nodiscard]] auto leaving() const {
-    return [connection = connection_, number = number_](std::move_only_function<void()> left) {
-      const auto here = connection.lock();
-      if (here && here->stream_.is_open()) {
-        here->peer_left_[number] = std::move(left);
-      } else {
-        left();
-      }
-    };
-  }
   // Only once it stays where it is.
   void when_peer_leaves(std::move_only_function<void()> left) {
     const auto connection = connection_.lock();
@@ -108,7 +95,6 @@ class MessageConnection::Turn {
   std::weak_ptr<MessageConnection> connection_;
   std::string uuid_;
   std::string request_uri_;
-  std::uint64_t number_;
   std::uint64_t bytes_;
   std::size_t all_ = 0;
   std::uint64_t all_bytes_ = 0;
@@ -152,7 +138,6 @@ void MessageConnection::finish() {
   static_cast<void>(account_received(0));
   for (Turn* turn : std::exchange(waiting_, {})) turn->peer_left();
   if (pushes_) pushes_->end();
-  for (auto& [number, left] : std::exchange(peer_left_, {})) left();
 }
 
 void MessageConnection::stop() {
@@ -216,7 +201,6 @@ std::string_view MessageConnection::receive(std::string_view message, std::strin
   request.peer = peer_;
   request.id = next_request_id();
   request.connection = push_queue();
-  request.when_peer_leaves = turn.leaving();
   if (owner != nullptr && view.body.size() >= kOwnedBodyBytes) {
     const auto start = static_cast<std::size_t>(view.body.data() - owner->data());
     owner->resize(start + view.body.size());

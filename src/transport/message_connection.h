@@ -6,7 +6,6 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
-#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -131,8 +130,6 @@ class MessageConnection : public Session, public std::enable_shared_from_this<Me
   Outbox outbox_;
   std::shared_ptr<PushQueue> pushes_;  // once a request has come
   Wake room_;
-  std::map<std::uint64_t, std::move_only_function<void()>> peer_left_;  // by the number of the request that waits
-  std::uint64_t requests_ = 0;
   std::unordered_set<Turn*> waiting_;  // requests that want to know when the peer leaves
   std::size_t outstanding_ = 0;
   std::size_t accounted_ = 0;

@@ -55,6 +55,7 @@ bool TcpConnection::consume(std::string_view fresh) {
     input_.append(fresh);
     if (input_.size() >= needed_) {
       std::string whole = std::exchange(input_, {});
+      static_cast<void>(account_received(0));  // from here it is the request's
       good = take_frames(whole, &whole);
     }
   }

@@ -214,6 +214,14 @@ class Client {
     return std::exchange(input_, {});
   }
 
+  // Fewer when the connection ends before.
+  std::string read_exactly(std::size_t count) {
+    while (input_.size() < count && read_more()) continue;
+    std::string out = input_.substr(0, count);
+    input_.erase(0, out.size());
+    return out;
+  }
+
   // The server ended the connection and sent nothing more.
   [[nodiscard]] bool is_closed() { return input_.empty() && !read_more(); }
 

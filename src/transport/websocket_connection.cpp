@@ -59,6 +59,8 @@ asio::awaitable<void> WebSocketConnection::serve() {
     }
   }
   // The close frame is on its way: closing now could make the kernel throw it away.
+  std::exchange(message_, {});
+  static_cast<void>(account_received(0));
   silence_.clear();
   receive_deadline_.set(limits().linger_timeout);
   co_await stream_.drain(thread_.scratch());
@@ -172,6 +174,7 @@ bool WebSocketConnection::take_control(std::string_view payload) {
 bool WebSocketConnection::take_message(std::string_view whole) {
   std::string collected = std::exchange(message_, {});
   const bool is_collected = !collected.empty();
+  static_cast<void>(account_received(0));  // from here it is the request's
   if (!is_collected && whole.empty()) return true;
   const std::string_view problem = is_collected ? receive(std::move(collected), 0) : receive(whole);
   if (problem.empty()) return true;
