@@ -4,6 +4,7 @@ import select
 import socket
 import ssl
 import threading
+import time
 import urllib.parse
 import urllib.request
 from typing import IO, Callable, Dict, List, Optional, Tuple
@@ -49,6 +50,7 @@ class _Connection:
         proxy = address.proxy()
         plain = socket.create_connection(proxy or (address.host, address.port), timeout=connect_timeout)
         self.reused = False
+        self._used_at = 0.0
         try:
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if proxy:
@@ -69,10 +71,17 @@ class _Connection:
             raise OSError(f"the proxy answered {parser.head.status}")
 
     def usable(self) -> bool:
-        """A kept connection that can be read has been closed at the other end."""
+        """A kept connection that can be read has been closed at the other end. One that was just used is believed."""
+        if time.monotonic() - self._used_at < 0.5:
+            return True
         poll = select.poll()
         poll.register(self.socket, select.POLLIN)
         return not poll.poll(0)
+
+    def keep(self) -> None:
+        """It will serve another request."""
+        self.reused = True
+        self._used_at = time.monotonic()
 
     def close(self) -> None:
         self.socket.close()
@@ -148,7 +157,7 @@ class HttpsConnections:
             raise AppMeshDisconnectedError(f"cannot connect to {self.address.authority}: {error}") from error
 
     def _give_back(self, connection: _Connection) -> None:
-        connection.reused = True
+        connection.keep()
         with self._lock:
             if len(self._idle) < MAX_IDLE:
                 self._idle.append(connection)
@@ -168,7 +177,8 @@ class HttpsConnections:
         patience = self._read_timeout
         if request.wait is not None and patience is not None:
             patience = max(patience, request.wait + 30.0)
-        connection.socket.settimeout(patience)
+        if connection.socket.gettimeout() != patience:
+            connection.socket.settimeout(patience)
         where = http1.target(self.address.prefix + request.path, request.query)
         size: Optional[int] = length if upload else len(request.body)
         if not size and request.method in ("GET", "HEAD", "DELETE"):

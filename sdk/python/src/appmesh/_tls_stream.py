@@ -4,15 +4,17 @@ An OpenSSL connection must not be used by two threads at once, and a socket of P
 holds it. So the record layer works in memory under a lock of its own, and the socket blocks outside of that lock."""
 
 import contextlib
-import select
 import socket
 import ssl
+import struct
 import threading
 from typing import Optional, Tuple, Union
 
 # Larger blocks would each be mapped and unmapped by the allocator, which costs more than they save.
 READ_BLOCK = 64 * 1024
 RECORD = 16 * 1024
+
+_TIMEVAL = struct.Struct("@ll")
 WRITE_BLOCK = 1024 * 1024
 
 
@@ -31,6 +33,7 @@ class TlsStream:
             self._write_lock = threading.Lock()
             self._handshake()
             self._socket.settimeout(None)
+            self._timeout: Optional[float] = None
         except BaseException:
             self._socket.close()
             raise
@@ -82,9 +85,7 @@ class TlsStream:
                         pass
                     except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
                         return b""
-            if timeout is not None:
-                self._wait(timeout)
-            data = self._socket.recv(READ_BLOCK)
+            data = self._receive(timeout)
             with self._tls_lock:
                 if data:
                     self._incoming.write(data)
@@ -97,12 +98,17 @@ class TlsStream:
                 except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
                     return b""
 
-    def _wait(self, timeout: float) -> None:
-        # Not settimeout(): that would count for the writers too.
-        poll = select.poll()
-        poll.register(self._socket, select.POLLIN)
-        if not poll.poll(timeout * 1000):
-            raise socket.timeout("nothing came in time")
+    def _receive(self, timeout: Optional[float]) -> bytes:
+        # Not settimeout(): that would count for the writers too, and costs a poll() for each read.
+        if timeout != self._timeout and timeout != 0:
+            seconds = timeout or 0.0  # 0 is none, for the socket
+            value = _TIMEVAL.pack(int(seconds), int(seconds % 1 * 1e6))
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, value)
+            self._timeout = timeout
+        try:
+            return self._socket.recv(READ_BLOCK, socket.MSG_DONTWAIT if timeout == 0 else 0)
+        except BlockingIOError:
+            raise socket.timeout("nothing came in time") from None
 
     def shut_down(self) -> None:
         """Wakes whoever reads or writes; they find the connection ended. Any thread may call it."""

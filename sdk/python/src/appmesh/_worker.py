@@ -33,6 +33,16 @@ def check_superseded(response: Response) -> None:
         raise AppMeshProcessSupersededError(f"this process was superseded: {response.message}", 412)
 
 
+def taken(response: Response) -> None:
+    """Looks at the answer to a result."""
+    if response.status == 417:
+        # The caller's time-out must not end a worker that serves others.
+        logger.warning("nobody waits for the result any more: %s", response.message)
+    elif response.status != 200:
+        check_superseded(response)
+        raise failure(response)
+
+
 class Worker:
     """Needs no login: the key of this very process, which the daemon put into its environment, is the permission."""
 
@@ -74,12 +84,11 @@ class Worker:
                 (stop_event or threading.Event()).wait(left)
 
     def send_task_result(self, result: Union[str, bytes]) -> None:
-        """Gives the result of the task that was fetched last, as it is, to whoever waits for it."""
+        """Gives the result of the task that was fetched last, as it is, to whoever waits for it. Where nobody does any
+        more it is dropped."""
         name, key = identity()
         response = self._client._run(app_calls.return_task(name, key, result))
-        if response.status != 200:
-            check_superseded(response)
-            raise failure(response)
+        taken(response)
 
     def task_fetch(self) -> Union[str, bytes]:
         """The same as `fetch_task`, by its older name."""

@@ -1,5 +1,6 @@
 """The messages of the TCP and WebSocket transports: MessagePack maps."""
 
+import threading
 from typing import Any, Dict, Optional
 
 import msgpack
@@ -7,8 +8,26 @@ import msgpack
 __all__ = ["RequestMessage", "ResponseMessage"]
 
 
+class _Packers(threading.local):
+    """One packer a thread: a new one for each message would allocate its large buffer each time."""
+
+    packer: Any = None
+
+
+_packers = _Packers()
+
+
 def _pack(message: Dict[str, Any]) -> bytes:
-    packed: bytes = msgpack.packb(message, use_bin_type=True)
+    packer = _packers.packer
+    if packer is None:
+        packer = _packers.packer = msgpack.Packer(use_bin_type=True)
+    try:
+        packed: bytes = packer.pack(message)
+    except Exception:
+        _packers.packer = None  # it may hold half a message
+        raise
+    if len(packed) > 1024 * 1024:
+        _packers.packer = None  # and with it the memory of a large one
     return packed
 
 
@@ -36,7 +55,17 @@ class RequestMessage:
         self.query = query if query is not None else {}
 
     def serialize(self) -> bytes:
-        return _pack({name: getattr(self, name) for name in self.__slots__})
+        return _pack(
+            {
+                "uuid": self.uuid,
+                "request_uri": self.request_uri,
+                "http_method": self.http_method,
+                "client_addr": self.client_addr,
+                "body": self.body,
+                "headers": self.headers,
+                "query": self.query,
+            }
+        )
 
 
 class ResponseMessage:

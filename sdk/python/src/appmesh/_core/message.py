@@ -15,10 +15,8 @@ class Headers(Dict[str, str]):
     __slots__ = ()
 
     def __init__(self, fields: Optional[Mapping[str, str]] = None) -> None:
-        super().__init__()
         if fields:
-            for name, value in fields.items():
-                dict.__setitem__(self, name.lower(), value)
+            super().__init__({name.lower(): value for name, value in fields.items()})
 
     def __getitem__(self, name: str) -> str:
         return dict.__getitem__(self, name.lower())

@@ -7,7 +7,7 @@ from typing import Optional, Tuple, Union
 
 from .._core import app_calls, tls
 from .._core.message import failure
-from .._worker import RETRY_SECONDS, check_superseded, identity
+from .._worker import RETRY_SECONDS, check_superseded, identity, taken
 from ..exceptions import AppMeshError, AppMeshProcessSupersededError
 from .client_http import AppMeshClient
 from .client_tcp import AppMeshClientTCP
@@ -56,9 +56,7 @@ class AppMeshWorker:
         """Gives the result of the task that was fetched last, as it is, to whoever waits for it."""
         name, key = identity()
         response = await self._client._run(app_calls.return_task(name, key, result))
-        if response.status != 200:
-            check_superseded(response)
-            raise failure(response)
+        taken(response)
 
     async def task_fetch(self) -> bytes:
         """The same as `fetch_task`, by its older name."""
