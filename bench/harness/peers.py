@@ -146,3 +146,43 @@ http {{
             self.process.wait()
         processes.end_orphans()
         processes.delete_later(self.folder)
+
+
+class NatsServer:
+    """Core NATS with TLS, as it comes: nothing is stored."""
+
+    def __init__(self, executable, work_folder, certificate, key):
+        self.executable = executable
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="nats-", dir=work_folder))
+        (self.port,) = free_ports(1)
+        self.process = None
+        (self.folder / "conf").write_text(f"""
+listen: "127.0.0.1:{self.port}"
+log_file: "{self.folder}/log"
+tls {{
+  cert_file: "{certificate}"
+  key_file: "{key}"
+}}
+""")
+
+    def __enter__(self):
+        self.process = subprocess.Popen([self.executable, "-c", self.folder / "conf"], stdin=subprocess.DEVNULL,
+                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+        def answers():
+            if self.process.poll() is not None:
+                raise RuntimeError("nats-server ended: " + (self.folder / "log").read_text()[-500:])
+            with socket.socket() as probe:
+                return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+        processes.wait_until(answers, "an answer of nats-server", seconds=10)
+        return self
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        try:
+            self.process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        processes.delete_later(self.folder)

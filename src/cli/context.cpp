@@ -44,8 +44,7 @@ std::optional<std::string> Context::given_password() const {
   return password;
 }
 
-Client& Context::bare_client() {
-  if (client_) return *client_;
+ClientOptions Context::client_options() const {
   ClientOptions options;
   options.url = url().text();
   options.forward_to = globals.forward_to;
@@ -60,7 +59,17 @@ Client& Context::bare_client() {
     options.transport.connect_timeout = std::chrono::seconds{1};
     options.transport.read_timeout = std::chrono::seconds{2};
   }
-  return client_.emplace(std::move(options));
+  return options;
+}
+
+Client& Context::bare_client() {
+  return client_ ? *client_ : client_.emplace(client_options());
+}
+
+Client Context::another_client() {
+  ClientOptions options = client_options();
+  options.token = client().token();
+  return Client(std::move(options));
 }
 
 Client& Context::any_client() {

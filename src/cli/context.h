@@ -41,6 +41,8 @@ class Context {
   Client& client();
   // The client with a token if there is one without asking anybody: for routes that are free.
   Client& any_client();
+  // One more, for another thread.
+  [[nodiscard]] Client another_client();
 
   // Given, else last used, else the local daemon.
   [[nodiscard]] Url url() const;
@@ -52,6 +54,7 @@ class Context {
 
  private:
   Client& bare_client();
+  [[nodiscard]] ClientOptions client_options() const;
 
   TokenStore store_;
   std::optional<Client> client_;

@@ -106,7 +106,7 @@ int output_index(PatientClient& client, const std::string& name, const std::stri
 // The app restarted between two reads: what its last run wrote at the end is still in the output history, when the app
 // keeps one (stdout_cache_num).
 void drain_old_run(PatientClient& client, const std::string& name, const std::string& uuid, const std::string& current,
-                   std::uint64_t position) {
+                   std::uint64_t position, const OutputWriter& write) {
   constexpr int kTries = 3;
   int index = 0;
   for (int i = 0; i < kTries && index == 0; ++i) {
@@ -117,19 +117,20 @@ void drain_old_run(PatientClient& client, const std::string& name, const std::st
     const OutputQuery query{.position = position, .index = index};
     const Output rest = client.call([&](Client& inner) { return inner.app_output(name, query); });
     if (rest.run_changed || rest.text.empty()) return;
-    if (!write_output(rest.text)) throw Interrupted{};
+    if (!write(rest.text)) throw Interrupted{};
     position = std::max(rest.position, position + rest.text.size());
   }
 }
 
 class Follower {
  public:
-  Follower(Client& client, std::string name, const Interrupt& interrupt)
-      : client_(client, interrupt), name_(std::move(name)) {}
+  Follower(Client& client, std::string name, const Interrupt& interrupt, OutputWriter write)
+      : client_(client, interrupt), name_(std::move(name)), write_(std::move(write)) {}
 
   // Until the app is removed: leaves by a 404.
-  void follow() {
+  void follow(const FollowStart& start) {
     run_ = current_run(client_, name_);
+    if (!start.process_uuid.empty() && run_.uuid == start.process_uuid) position_ = start.position;
     for (;;) {
       const OutputQuery query{.position = position_, .process_uuid = run_.uuid, .wait = kLongPoll};
       const auto begin = std::chrono::steady_clock::now();
@@ -139,7 +140,7 @@ class Follower {
         continue;
       }
       if (!output.text.empty()) {
-        if (!write_output(output.text)) throw Interrupted{};
+        if (!write_(output.text)) throw Interrupted{};
         position_ = std::max(output.position, position_ + output.text.size());
       }
       if (output.exit_code && output.text.empty()) {
@@ -154,7 +155,8 @@ class Follower {
  private:
   void next_run() {
     const RunMark now = current_run(client_, name_);
-    if (!run_.uuid.empty() && now.uuid != run_.uuid) drain_old_run(client_, name_, run_.uuid, now.uuid, position_);
+    if (!run_.uuid.empty() && now.uuid != run_.uuid)
+      drain_old_run(client_, name_, run_.uuid, now.uuid, position_, write_);
     if (now == run_) client_.pause(kIdlePause);  // a daemon of another mind must not make us spin
     run_ = now;
     position_ = 0;
@@ -179,6 +181,7 @@ class Follower {
 
   PatientClient client_;
   std::string name_;
+  OutputWriter write_;
   RunMark run_;
   std::uint64_t position_ = 0;
   bool told_end_ = false;
@@ -215,12 +218,13 @@ StreamEnd stream_run(Client& client, const Run& run, const Interrupt& interrupt)
   }
 }
 
-int follow_app(Client& client, const std::string& name, const Interrupt& interrupt) {
+int follow_app(Client& client, const std::string& name, const Interrupt& interrupt, const OutputWriter& write,
+               const FollowStart& start) {
   bool seen = false;
   try {
     client.get_app(name);
     seen = true;
-    Follower(client, name, interrupt).follow();
+    Follower(client, name, interrupt, write).follow(start);
   } catch (const Interrupted&) {
     return interrupt.signal() == 0 ? kOk : kSignalBase + interrupt.signal();
   } catch (const ClientError& error) {

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include <appmesh/transport.h>
 
@@ -30,6 +31,9 @@ class ResponseParser {
   // Whether another request may follow on the connection.
   [[nodiscard]] bool keep_alive() const { return keep_alive_; }
   Response take() { return std::move(response_); }
+  // What has come of the body since the last call; it counts against the limit no more.
+  std::string take_body_so_far() { return std::exchange(response_.body, {}); }
+  [[nodiscard]] int status() const { return response_.status; }
 
  private:
   enum class State { kStatusLine, kHeaders, kLength, kUntilClose, kChunkSize, kChunkData, kChunkEnd, kTrailers, kDone };

@@ -27,7 +27,7 @@ class HttpsTransport final : public Transport {
     tls::Deadline deadline;
     if (timeout.count() > 0) deadline = tls::Clock::now() + timeout;
     try {
-      return once(head, request.body, deadline);
+      return once(head, request, deadline);
     } catch (const ClientError& error) {
       connection_.reset();
       // A kept connection that the server closed at the same moment has carried nothing; anything that could have been
@@ -36,7 +36,7 @@ class HttpsTransport final : public Transport {
     }
     connect();
     try {
-      return once(head, request.body, deadline);
+      return once(head, request, deadline);
     } catch (...) {
       connection_.reset();
       throw;
@@ -79,7 +79,8 @@ class HttpsTransport final : public Transport {
                         tls::Clock::now() + options_.connect_timeout, cancel_);
   }
 
-  Response once(const std::string& head, const std::string& body, tls::Deadline deadline) {
+  Response once(const std::string& head, const Request& request, tls::Deadline deadline) {
+    const std::string& body = request.body;
     answer_started_ = false;
     connection_->write(head.size() + body.size() <= 16'384 ? head + body : head, deadline, cancel_);
     if (head.size() + body.size() > 16'384) connection_->write(body, deadline, cancel_);
@@ -93,6 +94,8 @@ class HttpsTransport final : public Transport {
       }
       surplus = count - parser.feed({buffer_.data(), count});
       answer_started_ = parser.started();
+      if (request.on_body && parser.status() == 200)
+        if (const std::string piece = parser.take_body_so_far(); !piece.empty()) request.on_body(piece);
     }
     last_use_ = tls::Clock::now();
     // Bytes after the answer belong to nothing that was asked: the connection cannot be trusted any more.

@@ -25,6 +25,8 @@ struct Request {
   Fields headers;
   std::string body;
   std::chrono::milliseconds timeout{0};  // longest wait for the answer; 0 = TransportOptions::read_timeout
+  // HTTPS only: called with the pieces of a body with status 200 as they come; the Response then has none of them.
+  std::function<void(std::string_view)> on_body;
 };
 
 struct Response {
