@@ -1,5 +1,5 @@
-// Bodies that are not a text in memory: made while they are sent, or lying in a file. A Response carries at most one.
-// All calls come from the I/O thread of the connection that sends.
+// Bodies that are not a text in memory: made while they are sent, or taken while they arrive. All calls come from the
+// I/O thread of the connection that they belong to.
 #pragma once
 
 #include <cstdint>
@@ -25,6 +25,32 @@ class BodySource {
 
   // The peer has gone: a next() that waits ends soon with an error, and none follows.
   virtual void cancel() = 0;
+};
+
+// A request's body that its route takes piece by piece (Route::streamed_body_bytes). The peer is invited to send by the
+// first next(), so a handler that refuses has cost no transfer.
+class BodyReader {
+ public:
+  virtual ~BodyReader() = default;
+
+  // What the peer announced; nothing when it did not.
+  [[nodiscard]] virtual std::optional<std::uint64_t> size_bytes() const = 0;
+
+  // What has come, at most some hundred kilobytes, good until the next call; empty: the end. Errors: invalid_argument
+  // for bad framing, too_large, unavailable when the peer has gone. None follows an error or the end.
+  [[nodiscard]] virtual boost::asio::awaitable<Result<std::string_view>> next() = 0;
+};
+
+// Takes what a peer sends behind an answer (section 1.6 of the wire contract). Destroyed without finish(): given up,
+// and nothing is left of it.
+class BodySink {
+ public:
+  virtual ~BodySink() = default;
+
+  // Waits while too much is still to be stored. After an error only the destructor may be called.
+  [[nodiscard]] virtual boost::asio::awaitable<Result<void>> write(std::string_view piece) = 0;
+  // All of it has come: returns when it is stored.
+  [[nodiscard]] virtual boost::asio::awaitable<Result<void>> finish() = 0;
 };
 
 }  // namespace appmesh::api

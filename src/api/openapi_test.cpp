@@ -37,7 +37,8 @@ RouteTable daemon_routes() {
                                     {},
                                     never_used<EventSinks>()},
                            .users = {users, workers},
-                           .config = {configuration, {}, {}}},
+                           .config = {configuration, {}, {}},
+                           .files = {never_used<FileStore>(), never_used<FileWorkers>(), never_used<FileTokens>()}},
                           kVersion);
 }
 

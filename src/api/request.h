@@ -27,7 +27,9 @@ enum class TransportKind : std::uint8_t { https, tcp, websocket };
 
 using NameValue = std::pair<std::string, std::string>;
 
-class BodySource;  // api/body.h
+class BodyReader;  // api/body.h, like the next two
+class BodySink;
+class BodySource;
 class Connection;  // api/connection.h
 
 struct Request {
@@ -37,9 +39,10 @@ struct Request {
   std::vector<NameValue> headers;  // as sent, in order; names are compared without case
   std::string body;
   TransportKind transport = TransportKind::https;
-  std::string peer;                        // address text of the other end, without port
-  std::string id;                          // short, for the log and for 500 answers
-  std::shared_ptr<Connection> connection;  // TCP and WebSocket; null where nothing can be sent unasked
+  std::string peer;                         // address text of the other end, without port
+  std::string id;                           // short, for the log and for 500 answers
+  std::shared_ptr<BodyReader> body_reader;  // in place of `body` for a route that streams it; HTTP only
+  std::shared_ptr<Connection> connection;   // TCP and WebSocket; null where nothing can be sent unasked
   // Takes what to call, on the connection's thread, when the peer hangs up before it has its answer; the last one given
   // counts, and it is dropped with the answer. For handlers that wait long. May be empty.
   std::function<void(std::move_only_function<void()>)> when_peer_leaves;
@@ -67,6 +70,9 @@ struct Response {
   std::shared_ptr<const std::string> shared_body;  // when set, `body` is ignored: one text for many answers
   std::shared_ptr<BodySource> stream;              // when set, both are ignored: HTTP only
   bool relayed = false;                            // another daemon's answer: even its 500 goes out as it is
+  // TCP only, section 1.6: chunk frames that follow the answer on the connection, to the peer or from it.
+  std::shared_ptr<BodySource> frames_out;
+  std::shared_ptr<BodySink> frames_in;
 
   [[nodiscard]] std::string_view body_view() const {
     return shared_body ? std::string_view(*shared_body) : std::string_view(body);

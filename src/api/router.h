@@ -78,8 +78,9 @@ struct Route {
   std::string summary;
   std::string tag = {};
   std::vector<Parameter> parameters = {};
-  std::string request_type = {};     // content type of the request body, empty: none
-  std::vector<Answer> answers = {};  // 401 and 403 follow from the requirement
+  std::string request_type = {};          // content type of the request body, empty: none
+  std::vector<Answer> answers = {};       // 401 and 403 follow from the requirement
+  std::uint64_t streamed_body_bytes = 0;  // not 0: the handler reads Request::body_reader, and this is the most it gets
 };
 
 class RouteTable {

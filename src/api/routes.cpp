@@ -15,6 +15,7 @@ RouteTable make_route_table(const Wiring& wiring, std::string_view version) {
   add_event_routes(table, wiring.apps);
   add_user_routes(table, wiring.users);
   add_config_routes(table, wiring.config);
+  add_file_routes(table, wiring.files);
   add_document_routes(table, version);  // last: it describes the ones before
   return table;
 }

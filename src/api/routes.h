@@ -6,6 +6,7 @@
 #include "api/app_routes.h"
 #include "api/auth_routes.h"
 #include "api/config_routes.h"
+#include "api/file_routes.h"
 #include "api/router.h"
 #include "api/user_routes.h"
 
@@ -17,6 +18,7 @@ struct Wiring {
   AppRoutes apps;
   UserRoutes users;
   ConfigRoutes config;
+  FileRoutes files;
 };
 
 [[nodiscard]] RouteTable make_route_table(const Wiring& wiring, std::string_view version);

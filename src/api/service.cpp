@@ -65,6 +65,13 @@ boost::asio::awaitable<Response> Service::handle(Request request) {
   co_return response;
 }
 
+std::uint64_t Service::streamed_body_bytes(const Request& request) const {
+  // What is for another daemon is passed on as a whole.
+  if (request.method == Method::get || (forwarder_ != nullptr && request.header(kTargetHeader))) return 0;
+  const auto match = routes_.find(request.method, request.path);
+  return match ? match->route->streamed_body_bytes : 0;
+}
+
 boost::asio::awaitable<Response> Service::dispatch(Request& request, const Route*& route) {
   switch (request.method) {
     case Method::head:

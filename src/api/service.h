@@ -34,6 +34,10 @@ class Service {
   // Never throws: a handler's exception is a 500 that says the request id and nothing else, and a line in the log.
   boost::asio::awaitable<Response> handle(Request request);
 
+  // For a request whose header is there and whose body is not: the most bytes that its route takes as a stream, 0 when
+  // the route wants its body in memory, or when there is no such route.
+  [[nodiscard]] std::uint64_t streamed_body_bytes(const Request& request) const;
+
   // Before the first request; must outlive the service.
   void set_observer(RequestObserver& observer) { observer_ = &observer; }
 

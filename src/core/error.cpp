@@ -38,6 +38,8 @@ int http_status(ErrorKind kind) {
       return 502;
     case ErrorKind::unavailable:
       return 503;
+    case ErrorKind::insufficient_storage:
+      return 507;
     case ErrorKind::loop_detected:
       return 508;
   }

@@ -11,22 +11,23 @@ namespace appmesh {
 
 // Each kind maps to exactly one HTTP status, see http_status(). The mapping is section 2.0 of the wire contract.
 enum class ErrorKind {
-  already_reported,     // 208
-  invalid_argument,     // 400
-  unauthenticated,      // 401
-  permission_denied,    // 403
-  not_found,            // 404
-  method_not_allowed,   // 405
-  hmac_required,        // 407
-  timed_out,            // 408
-  conflict,             // 409
-  precondition_failed,  // 412
-  too_large,            // 413
-  expectation_failed,   // 417
-  internal,             // 500
-  bad_gateway,          // 502
-  unavailable,          // 503
-  loop_detected,        // 508
+  already_reported,      // 208
+  invalid_argument,      // 400
+  unauthenticated,       // 401
+  permission_denied,     // 403
+  not_found,             // 404
+  method_not_allowed,    // 405
+  hmac_required,         // 407
+  timed_out,             // 408
+  conflict,              // 409
+  precondition_failed,   // 412
+  too_large,             // 413
+  expectation_failed,    // 417
+  internal,              // 500
+  bad_gateway,           // 502
+  unavailable,           // 503
+  insufficient_storage,  // 507
+  loop_detected,         // 508
 };
 
 struct Error {

@@ -9,6 +9,9 @@
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
+#include "api/file_store.h"
+#include "api/file_tokens.h"
+#include "api/file_workers.h"
 #include "api/password_workers.h"
 #include "api/process_sampler.h"
 #include "api/routes.h"
@@ -47,6 +50,9 @@ struct Daemon::Parts {
   std::unique_ptr<store::DefinitionStore> definitions;
   std::optional<boost::asio::thread_pool> workers;
   std::optional<api::PasswordWorkers> password_workers;
+  std::optional<api::FileStore> files;
+  std::optional<api::FileTokens> file_tokens;
+  std::optional<api::FileWorkers> file_workers;
   std::optional<telemetry::HostResources> resources;
   std::optional<RequestCounter> requests;
   std::optional<telemetry::Metrics> metrics;
@@ -201,7 +207,8 @@ Daemon::~Daemon() {
   if (parts_->forwarder) parts_->forwarder->stop();
   if (parts_->engine) parts_->engine->stop();
   if (parts_->pool) parts_->pool->stop();
-  parts_->password_workers.reset();  // joins: work that ends late still posts to a pool that is there
+  parts_->file_workers.reset();
+  parts_->password_workers.reset();  // both join: work that ends late still posts to a pool that is there
   if (parts_->workers) parts_->workers->join();
   // Requests that still wait for the engine are dropped with it, and their ends are posted to the pool: it must be
   // there.
@@ -263,6 +270,12 @@ Result<std::unique_ptr<Daemon>> Daemon::open(const CommandLine& line) {
 
   parts.workers.emplace(settings->rest.worker_threads);
   parts.password_workers.emplace();
+  parts.files.emplace(api::FileStore::Options{
+      .home = parts.paths.home, .tmp = parts.paths.tmp, .allowed_base = [config = parts.configuration.get()] {
+        return config->settings()->rest.file_allowed_base_dir;
+      }});
+  parts.file_tokens.emplace(parts.identity->tokens());
+  parts.file_workers.emplace();
   parts.resources.emplace(telemetry::HostResources::Options{
       .home = parts.paths.home,
       .start_time = now,
@@ -279,7 +292,8 @@ Result<std::unique_ptr<Daemon>> Daemon::open(const CommandLine& line) {
        .config = {.configuration = *parts.configuration,
                   .worker = parts.workers->get_executor(),
                   .resources = [resources = &*parts.resources] { return resources->collect(); },
-                  .metrics = [&parts] { return parts.metrics->render(); }}},
+                  .metrics = [&parts] { return parts.metrics->render(); }},
+       .files = {*parts.files, *parts.file_workers, *parts.file_tokens}},
       kVersion);
   parts.authenticator.emplace(parts.identity->tokens());
   parts.service = std::make_shared<api::Service>(std::move(routes), *parts.authenticator, cross_site_policy(*settings));

@@ -28,6 +28,11 @@ ErrorKind kind_of(int error_number) {
       return ErrorKind::permission_denied;
     case EEXIST:
       return ErrorKind::conflict;
+    case ENOSPC:
+    case EDQUOT:
+      return ErrorKind::insufficient_storage;
+    case EROFS:
+      return ErrorKind::permission_denied;
     case EFBIG:
       return ErrorKind::too_large;
     case ENAMETOOLONG:
@@ -160,7 +165,7 @@ Result<void> write_all(int fd, std::string_view content) {
     const ssize_t put = ::write(fd, content.data(), content.size());
     if (put < 0) {
       if (errno == EINTR) continue;
-      return fail_errno(ErrorKind::internal, "write", errno);
+      return fail_errno(kind_of(errno), "write", errno);
     }
     content.remove_prefix(static_cast<std::size_t>(put));
   }
@@ -170,7 +175,7 @@ Result<void> write_all(int fd, std::string_view content) {
 Result<void> sync_fd(int fd) {
   while (::fsync(fd) != 0) {
     if (errno == EINTR) continue;
-    return fail_errno(ErrorKind::internal, "fsync", errno);
+    return fail_errno(kind_of(errno), "fsync", errno);
   }
   return {};
 }

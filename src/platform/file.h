@@ -18,7 +18,7 @@
 namespace appmesh::platform {
 
 // "open /x: No such file or directory" with the kind that fits the errno (not_found, permission_denied, conflict for
-// EEXIST, too_large, else internal).
+// EEXIST, too_large, insufficient_storage, else internal).
 [[nodiscard]] std::unexpected<Error> file_error(std::string_view step, const std::filesystem::path& path,
                                                 int error_number);
 

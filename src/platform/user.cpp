@@ -64,6 +64,44 @@ std::string user_name(uid_t uid) {
   return user ? user->name : std::to_string(uid);
 }
 
+namespace {
+
+// Calls getgrnam_r or getgrgid_r with a buffer that grows until the entry fits, then `take` with it.
+template <typename T, typename Lookup, typename Take>
+Result<T> look_up_group(const std::string& what, Lookup lookup, Take take) {
+  for (std::size_t size = kFirstBufferBytes; size <= kMaxBufferBytes; size *= 2) {
+    std::vector<char> buffer(size);
+    group entry{};
+    group* found = nullptr;
+    const int error_number = lookup(&entry, buffer.data(), buffer.size(), &found);
+    if (error_number == ERANGE) continue;
+    if (found == nullptr) return fail(ErrorKind::not_found, "no such OS group " + what);
+    return T(take(entry));
+  }
+  return fail(ErrorKind::too_large, "the entry of OS group " + what + " is too large");
+}
+
+}  // namespace
+
+Result<gid_t> find_group(const std::string& name) {
+  return look_up_group<gid_t>(
+      name,
+      [&](group* entry, char* buffer, std::size_t size, group** found) {
+        return ::getgrnam_r(name.c_str(), entry, buffer, size, found);
+      },
+      [](const group& entry) { return entry.gr_gid; });
+}
+
+std::string group_name(gid_t gid) {
+  const auto name = look_up_group<std::string>(
+      std::to_string(gid),
+      [&](group* entry, char* buffer, std::size_t size, group** found) {
+        return ::getgrgid_r(gid, entry, buffer, size, found);
+      },
+      [](const group& entry) { return entry.gr_name; });
+  return name ? *name : std::to_string(gid);
+}
+
 std::string current_user_name() {
   return user_name(::geteuid());
 }

@@ -25,6 +25,8 @@ struct User {
 [[nodiscard]] Result<User> find_user(uid_t uid);
 // The effective user of this process; a uid without an entry is written as its number.
 [[nodiscard]] std::string current_user_name();
-[[nodiscard]] std::string user_name(uid_t uid);
+[[nodiscard]] std::string user_name(uid_t uid);  // the number as text when there is no such user
+[[nodiscard]] std::string group_name(gid_t gid);
+[[nodiscard]] Result<gid_t> find_group(const std::string& name);
 
 }  // namespace appmesh::platform

@@ -7,6 +7,7 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <spdlog/spdlog.h>
 
+#include "transport/http_body.h"
 #include "transport/request_id.h"
 #include "transport/websocket_connection.h"
 #include "transport/websocket_upgrade.h"
@@ -55,7 +56,11 @@ asio::awaitable<bool> HttpConnection::serve_one() {
     const bool ready = co_await wait_for_bytes();
     if (!ready) co_return false;
   }
-  RequestParser parser(shared_->limits.parser);
+  RequestParser parser(shared_->limits.parser, [this](const api::Request& request) -> BodyRule {
+    const std::uint64_t streamed = shared_->service->streamed_body_bytes(request);
+    if (streamed > 0) return {.max_bytes = streamed, .streamed = true};
+    return {.max_bytes = shared_->limits.parser.body_bytes};
+  });
   BadRequest refusal;
   const Received received = co_await receive(parser, refusal);
   if (received == Received::closed) co_return false;
@@ -65,9 +70,14 @@ asio::awaitable<bool> HttpConnection::serve_one() {
     co_return false;
   }
 
+  const bool go_on = co_await answer(parser);
+  busy_ = false;
+  co_return go_on && !stopping_;
+}
+
+asio::awaitable<bool> HttpConnection::answer(RequestParser& parser) {
   // No limit on the answer: a long-poll may take its time.
   deadline_.clear();
-  const bool keep_alive = parser.keep_alive();
   api::Request request = parser.take();
   request.transport = api::TransportKind::https;
   request.peer = peer_;
@@ -80,14 +90,17 @@ asio::awaitable<bool> HttpConnection::serve_one() {
     peer_left_ = std::move(left);
     watch_for_hang_up();
   };
+  std::shared_ptr<Body> body;
+  if (parser.is_streamed()) request.body_reader = body = std::make_shared<Body>(*this, parser);
   const bool is_options = request.method == api::Method::options;
   api::Response response = co_await shared_->service->handle(std::move(request));
   if (is_options && response.status == 204) response.status = shared_->options_status;
   peer_left_ = nullptr;
+  if (body) body->end();
   static_cast<void>(account_body(0));
 
   ResponseStyle style;
-  style.keep_alive = keep_alive && !stopping_;
+  style.keep_alive = parser.keep_alive() && parser.done() && !stopping_;
   style.http_1_0 = parser.is_http_1_0();
   style.strict_transport_security = shared_->strict_transport_security;
   // RFC 9112 section 6.3: what has neither a length nor chunks ends with the connection.
@@ -98,8 +111,8 @@ asio::awaitable<bool> HttpConnection::serve_one() {
   } else {
     sent = co_await send(response, style);
   }
-  busy_ = false;
-  co_return sent&& style.keep_alive && !stopping_;
+  if (sent && !parser.done()) co_await linger();
+  co_return sent&& style.keep_alive;
 }
 
 asio::awaitable<void> HttpConnection::upgrade(const api::Request& request) {
@@ -145,7 +158,7 @@ asio::awaitable<HttpConnection::Received> HttpConnection::receive(RequestParser&
   body_started_ = {};
   bool continued = false;
   if (!consume(parser, {}, refusal)) co_return Received::refused;
-  for (int reads = 1; !parser.done(); ++reads) {
+  for (int reads = 1; !parser.done() && !parser.is_streamed(); ++reads) {
     if (!continued && parser.header_done() && parser.expects_continue() && parser.body_bytes() == 0) {
       continued = true;
       const bool sent = co_await write("HTTP/1.1 100 Continue\r\n\r\n");
@@ -262,7 +275,10 @@ asio::awaitable<void> HttpConnection::refuse(const BadRequest& refusal) {
   style.keep_alive = false;
   style.strict_transport_security = shared_->strict_transport_security;
   const bool sent = co_await send(api::message_response(refusal.message, refusal.status), style);
-  if (!sent) co_return;
+  if (sent) co_await linger();
+}
+
+asio::awaitable<void> HttpConnection::linger() {
   stream_.send_close_notify();
   stream_.shut_down_sending();
   deadline_.set(shared_->limits.linger_timeout);

@@ -46,10 +46,15 @@ class HttpConnection final : public Session, public std::enable_shared_from_this
   enum class Received : std::uint8_t { request, closed, refused };
 
   boost::asio::awaitable<bool> serve_one();  // false: the connection ends
+  boost::asio::awaitable<bool> answer(RequestParser& parser);
   boost::asio::awaitable<bool> wait_for_bytes();
   boost::asio::awaitable<Received> receive(RequestParser& parser, BadRequest& refusal);
   boost::asio::awaitable<bool> send(const api::Response& response, const ResponseStyle& style);
   boost::asio::awaitable<bool> write(std::string_view data);
+
+  // Bodies that are taken while they arrive: http_body.cpp.
+  class Body;
+  boost::asio::awaitable<Result<void>> fill(RequestParser& parser, Body& body);
 
   // Answers that are made while they are sent: http_streaming.cpp.
   struct Streaming;
@@ -63,6 +68,8 @@ class HttpConnection final : public Session, public std::enable_shared_from_this
   [[nodiscard]] bool take_early_bytes();  // false: the peer has gone
   boost::asio::awaitable<void> refuse(const BadRequest& refusal);
   void watch_for_hang_up();
+  // The last answer was sent while the peer may still be sending: it must be able to read that answer.
+  boost::asio::awaitable<void> linger();
   [[nodiscard]] bool consume(RequestParser& parser, std::string_view fresh, BadRequest& refusal);
   [[nodiscard]] bool account_body(std::size_t bytes);  // false: all connections together hold too much
   void set_receive_deadline(const RequestParser& parser);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <utility>
 
 #include <boost/asio/buffer.hpp>
 #include <boost/beast/http/basic_parser.hpp>
@@ -24,10 +25,11 @@ std::string_view view(beast::string_view text) {
 struct RequestParser::Impl final : http::basic_parser<true> {
   using Base = http::basic_parser<true>;
 
-  explicit Impl(const ParserLimits& given) : limits(given) {
+  Impl(const ParserLimits& given, BodyRuleOf rule_of)
+      : limits(given), body_rule_of(std::move(rule_of)), rule{.max_bytes = given.body_bytes} {
     eager(true);
     header_limit(limits.header_bytes);
-    body_limit(limits.body_bytes);
+    body_limit(boost::none);  // the route decides, see on_header_impl()
   }
 
   void refuse(beast::error_code& error, int status, std::string message) {
@@ -65,20 +67,34 @@ struct RequestParser::Impl final : http::basic_parser<true> {
   }
 
   void on_header_impl(beast::error_code& error) override {
-    if (version >= 11 && !has_host) refuse(error, 400, "the Host header is missing");
+    if (version >= 11 && !has_host) return refuse(error, 400, "the Host header is missing");
+    if (body_rule_of) rule = body_rule_of(request);
+    if (const auto announced = content_length(); announced && *announced > rule.max_bytes) refuse_body(error);
+  }
+
+  void refuse_body(beast::error_code& error) {
+    refuse(error, 413, "the body is longer than " + std::to_string(rule.max_bytes) + " bytes");
+  }
+
+  std::size_t add_to_body(beast::string_view body, beast::error_code& error) {
+    if (body.size() > rule.max_bytes - received_body_bytes) {
+      refuse_body(error);
+      return 0;
+    }
+    received_body_bytes += body.size();
+    request.body.append(body.data(), body.size());
+    return body.size();
   }
 
   void on_body_init_impl(const boost::optional<std::uint64_t>& length, beast::error_code&) override {
     if (length) request.body.reserve(static_cast<std::size_t>(std::min(*length, kMaxReserveBytes)));
   }
-  std::size_t on_body_impl(beast::string_view body, beast::error_code&) override {
-    request.body.append(body.data(), body.size());
-    return body.size();
+  std::size_t on_body_impl(beast::string_view body, beast::error_code& error) override {
+    return add_to_body(body, error);
   }
   void on_chunk_header_impl(std::uint64_t, beast::string_view, beast::error_code&) override {}
-  std::size_t on_chunk_body_impl(std::uint64_t, beast::string_view body, beast::error_code&) override {
-    request.body.append(body.data(), body.size());
-    return body.size();
+  std::size_t on_chunk_body_impl(std::uint64_t, beast::string_view body, beast::error_code& error) override {
+    return add_to_body(body, error);
   }
   void on_finish_impl(beast::error_code&) override {}
 
@@ -87,13 +103,13 @@ struct RequestParser::Impl final : http::basic_parser<true> {
     if (error == http::error::header_limit) {
       return {431, "the header is longer than " + std::to_string(limits.header_bytes) + " bytes"};
     }
-    if (error == http::error::body_limit) {
-      return {413, "the body is longer than " + std::to_string(limits.body_bytes) + " bytes"};
-    }
     return {400, "malformed HTTP request: " + error.message()};
   }
 
   const ParserLimits limits;
+  const BodyRuleOf body_rule_of;
+  BodyRule rule;
+  std::uint64_t received_body_bytes = 0;
   api::Request request;
   std::optional<BadRequest> refusal;
   int version = 11;
@@ -101,7 +117,8 @@ struct RequestParser::Impl final : http::basic_parser<true> {
   bool expect_continue = false;
 };
 
-RequestParser::RequestParser(const ParserLimits& limits) : impl_(std::make_unique<Impl>(limits)) {}
+RequestParser::RequestParser(const ParserLimits& limits, BodyRuleOf body_rule_of)
+    : impl_(std::make_unique<Impl>(limits, std::move(body_rule_of))) {}
 RequestParser::~RequestParser() = default;
 
 std::expected<std::size_t, BadRequest> RequestParser::feed(std::string_view input) {
@@ -133,8 +150,21 @@ bool RequestParser::is_http_1_0() const {
 bool RequestParser::expects_continue() const {
   return impl_->expect_continue && impl_->version >= 11;
 }
+bool RequestParser::is_streamed() const {
+  return impl_->rule.streamed;
+}
+std::optional<std::uint64_t> RequestParser::announced_body_bytes() const {
+  const auto length = impl_->content_length();
+  return length ? std::optional<std::uint64_t>(*length) : std::nullopt;
+}
 api::Request RequestParser::take() {
-  return std::move(impl_->request);
+  api::Request request = std::move(impl_->request);
+  impl_->request = {};
+  if (impl_->rule.streamed) impl_->request.body = std::exchange(request.body, {});
+  return request;
+}
+std::string RequestParser::take_body() {
+  return std::exchange(impl_->request.body, {});
 }
 
 }  // namespace appmesh::transport

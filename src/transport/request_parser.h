@@ -5,7 +5,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <expected>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -20,6 +22,12 @@ struct ParserLimits {
   bool plus_is_space = true;  // in a query
 };
 
+// What is known of the body before the first byte of it.
+struct BodyRule {
+  std::uint64_t max_bytes = 0;
+  bool streamed = false;  // taken by take_body() while it comes
+};
+
 struct BadRequest {
   int status = 400;
   std::string message;
@@ -27,7 +35,10 @@ struct BadRequest {
 
 class RequestParser {
  public:
-  explicit RequestParser(const ParserLimits& limits);
+  // Asked once, when the header is complete.
+  using BodyRuleOf = std::function<BodyRule(const api::Request&)>;
+
+  explicit RequestParser(const ParserLimits& limits, BodyRuleOf body_rule_of = {});
   ~RequestParser();
   RequestParser(const RequestParser&) = delete;
   RequestParser& operator=(const RequestParser&) = delete;
@@ -38,14 +49,18 @@ class RequestParser {
 
   [[nodiscard]] bool header_done() const;
   [[nodiscard]] bool done() const;
-  [[nodiscard]] std::size_t body_bytes() const;  // so far
+  [[nodiscard]] std::size_t body_bytes() const;  // so far and not taken
 
   // Good once header_done().
   [[nodiscard]] bool keep_alive() const;
   [[nodiscard]] bool is_http_1_0() const;
   [[nodiscard]] bool expects_continue() const;
+  [[nodiscard]] bool is_streamed() const;
+  [[nodiscard]] std::optional<std::uint64_t> announced_body_bytes() const;
 
-  [[nodiscard]] api::Request take();  // once, when done(); peer, id and transport are the caller's to set
+  // Once, when done(), or when header_done() and the body is streamed; peer, id and transport are the caller's to set.
+  [[nodiscard]] api::Request take();
+  [[nodiscard]] std::string take_body();  // of a streamed one: what has come since the last call
 
  private:
   struct Impl;

@@ -15,7 +15,7 @@ namespace appmesh::transport {
 namespace {
 
 std::string_view reason_of(int status) {
-  constexpr std::array<std::pair<int, std::string_view>, 31> kReasons = {{
+  constexpr std::array<std::pair<int, std::string_view>, 32> kReasons = {{
       {200, "OK"},
       {204, "No Content"},
       {206, "Partial Content"},
@@ -46,6 +46,7 @@ std::string_view reason_of(int status) {
       {502, "Bad Gateway"},
       {503, "Service Unavailable"},
       {504, "Gateway Timeout"},
+      {507, "Insufficient Storage"},
       {508, "Loop Detected"},
   }};
   for (const auto& [code, reason] : kReasons) {

@@ -1,0 +1,19 @@
+// Files of the host: sections 2.7, 1.6 and 1.7 of the wire contract. What the routes are given must outlive the table.
+#pragma once
+
+#include "api/file_store.h"
+#include "api/file_tokens.h"
+#include "api/file_workers.h"
+#include "api/router.h"
+
+namespace appmesh::api {
+
+struct FileRoutes {
+  FileStore& store;
+  FileWorkers& workers;
+  FileTokens& tokens;
+};
+
+void add_file_routes(RouteTable& table, FileRoutes wiring);
+
+}  // namespace appmesh::api

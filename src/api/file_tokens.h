@@ -1,0 +1,62 @@
+// Tokens for one file transfer (section 1.7 of the wire contract): asked for over a WebSocket, shown once over HTTPS.
+// Each is good for 30 seconds, one use, one user, one path and one direction; what it is good for is remembered here
+// and dies with the daemon. Owned by the daemon; any thread, nothing blocks.
+#pragma once
+
+#include <chrono>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "api/file_store.h"
+#include "core/error.h"
+#include "security/principal.h"
+#include "security/tokens.h"
+
+namespace appmesh::api {
+
+enum class FileDirection : std::uint8_t { download, upload };
+
+struct FileGrant {
+  std::string user;
+  std::string path;  // byte for byte as it was asked for
+  FileDirection direction = FileDirection::download;
+  FileAttributes attributes;  // of an upload
+};
+
+class FileTokens {
+ public:
+  static constexpr std::chrono::seconds kLife{30};
+  static constexpr std::size_t kMaxOutstanding = 10'000;
+
+  // `tokens` must outlive it.
+  explicit FileTokens(security::Tokens& tokens) : tokens_(tokens) {}
+
+  // Error unavailable when too many are outstanding.
+  [[nodiscard]] Result<std::string> issue(FileGrant grant);
+
+  struct Shown {
+    FileGrant grant;
+    std::shared_ptr<const security::Principal> principal;
+  };
+  // Uses the token up, also when it was meant for something else. `path` is nothing when the caller gave none. Errors:
+  // unauthenticated, invalid_argument for a missing path.
+  [[nodiscard]] Result<Shown> redeem(std::string_view token, std::optional<std::string_view> path,
+                                     FileDirection direction);
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  struct Outstanding {
+    FileGrant grant;
+    Clock::time_point expires;
+  };
+
+  security::Tokens& tokens_;
+  std::mutex mutex_;
+  std::map<std::string, Outstanding, std::less<>> outstanding_;  // by jti
+};
+
+}  // namespace appmesh::api
