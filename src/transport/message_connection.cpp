@@ -19,8 +19,9 @@ namespace {
 
 namespace asio = boost::asio;
 
-constexpr std::size_t kOwnedBodyBytes = 64UL * 1024;  // a body from here on is not copied out of its buffer
-constexpr std::uint64_t kRequestBytes = 1024;         // what a request costs beside its body, about
+constexpr std::size_t kOwnedBodyBytes = 64UL * 1024;     // a body from here on is not copied out of its buffer
+constexpr std::uint64_t kFileAheadBytes = 512UL * 1024;  // of a file, unsent
+constexpr std::uint64_t kRequestBytes = 1024;            // what a request costs beside its body, about
 
 std::string fresh_uuid() {
   static const std::string prefix = platform::random_hex(8);
@@ -137,6 +138,8 @@ void MessageConnection::finish() {
   outbox_.clear();
   static_cast<void>(account_received(0));
   for (Turn* turn : std::exchange(waiting_, {})) turn->peer_left();
+  held_.clear();
+  file_room_.notify();
   if (pushes_) pushes_->end();
 }
 
@@ -222,12 +225,23 @@ asio::awaitable<void> MessageConnection::answer(Turn turn, api::Request request)
 
 void MessageConnection::reply(std::string_view uuid, std::string_view request_uri, api::Response response) {
   if (!stream_.is_open() || ending_) return;
+  if (sending_file_) {
+    if (held_.size() >= limits().outstanding) return close_because("it asks on and on while a file is sent to it");
+    held_.push_back({std::string(uuid), std::string(request_uri), std::move(response)});
+    return;
+  }
+  if (response.frames_in && !take_upload(std::move(response.frames_in))) {
+    response = api::message_response("A file is being sent over this connection already", 412);
+  }
+  const auto file = std::move(response.frames_out);
   if (response.stream) {
     response.stream->cancel();
     response = api::message_response("This answer is a stream of bytes: use HTTPS", 406);
   }
   add(uuid, request_uri, response);
-  if (in_batch_ || !stream_.is_open()) return;
+  if (!stream_.is_open()) return;
+  if (file && !send_file(file)) return close_because("it wants a file where none can be sent");
+  if (in_batch_) return;
   // Other requests wait for their answers here: some may be ready too, and share the record.
   if (outstanding_ > 1) {
     flush_soon();
@@ -263,6 +277,23 @@ void MessageConnection::add(std::string_view uuid, std::string_view request_uri,
   head += message;
   head += body_start;
   outbox_.add(head, std::move(response.body), std::move(response.shared_body));
+}
+
+asio::awaitable<bool> MessageConnection::send_chunks(std::string chunks) {
+  outbox_.add({}, std::move(chunks));
+  flush();
+  while (stream_.is_open() && outbox_.bytes() > kFileAheadBytes) co_await file_room_.wait();
+  co_return stream_.is_open();
+}
+
+void MessageConnection::end_file() {
+  sending_file_ = false;
+  while (!held_.empty() && !sending_file_) {
+    Held held = std::move(held_.front());
+    held_.pop_front();
+    reply(held.uuid, held.request_uri, std::move(held.response));
+  }
+  if (pushes_ && !sending_file_) take_pushes();
 }
 
 void MessageConnection::send_raw(std::string_view bytes) {
@@ -328,6 +359,7 @@ asio::awaitable<void> MessageConnection::write_when_ready(TlsStream::State state
 void MessageConnection::written() {
   if (pushes_) pushes_->set_unsent(outbox_.messages(), outbox_.bytes());
   if (!is_paused()) room_.notify();
+  if (outbox_.bytes() <= kFileAheadBytes || !stream_.is_open()) file_room_.notify();
   if (!outbox_.empty() || !stream_.is_open()) return;
   if (ending_) {
     stream_.send_close_notify();
@@ -368,7 +400,7 @@ std::shared_ptr<PushQueue> MessageConnection::push_queue() {
 }
 
 void MessageConnection::take_pushes() {
-  if (!stream_.is_open() || ending_) return;
+  if (!stream_.is_open() || ending_ || sending_file_) return;
   if (pushes_->overflowed()) {
     spdlog::warn("connection of {} ends: it reads more slowly than events are made for it", peer_);
     return end_slow_peer();

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <string>
@@ -14,6 +15,7 @@
 #include <appmesh/wire/frame.h>
 #include <boost/asio/awaitable.hpp>
 
+#include "api/body.h"
 #include "api/service.h"
 #include "transport/deadlines.h"
 #include "transport/io_pool.h"
@@ -69,6 +71,10 @@ class MessageConnection : public Session, public std::enable_shared_from_this<Me
   virtual boost::asio::awaitable<void> serve() = 0;
   // What goes before a message of that many bytes.
   virtual void append_frame_head(std::string& out, std::size_t message_bytes) const = 0;
+  // What the peer sends from now on is a file, to its empty frame. False: not now, or not over this transport.
+  virtual bool take_upload(std::shared_ptr<api::BodySink>) { return false; }
+  // A file follows the answer that was made last. False: not over this transport.
+  virtual bool send_file(std::shared_ptr<api::BodySource>) { return false; }
   // The peer does not take what we send; the reason is in the log. Closes.
   virtual void end_slow_peer() { stream_.close(); }
 
@@ -84,6 +90,11 @@ class MessageConnection : public Session, public std::enable_shared_from_this<Me
   void end_batch();
 
   void send_raw(std::string_view bytes);  // a control frame
+  // Between these two nothing else is sent: answers and events wait. Chunks are sent by send_chunks(), which waits
+  // while the peer has not taken the ones before; false: the connection has ended.
+  void begin_file() { sending_file_ = true; }
+  void end_file();
+  boost::asio::awaitable<bool> send_chunks(std::string chunks);
   void flush();
   void end_when_sent();  // nothing more is sent after what waits now; serve() then ends the connection
   void drop_unsent() { outbox_.drop_unbegun(); }
@@ -112,6 +123,11 @@ class MessageConnection : public Session, public std::enable_shared_from_this<Me
   class Turn;
   [[nodiscard]] std::string_view receive(std::string_view message, std::string* owner);
   static boost::asio::awaitable<void> answer(Turn turn, api::Request request);
+  struct Held {
+    std::string uuid;
+    std::string request_uri;
+    api::Response response;
+  };
   void reply(std::string_view uuid, std::string_view request_uri, api::Response response);
   void add(std::string_view uuid, std::string_view request_uri, api::Response& response,
            std::string_view body_start = {});
@@ -130,12 +146,15 @@ class MessageConnection : public Session, public std::enable_shared_from_this<Me
   Outbox outbox_;
   std::shared_ptr<PushQueue> pushes_;  // once a request has come
   Wake room_;
+  Wake file_room_;
+  std::deque<Held> held_;  // answers that were ready while a file was sent; at most MessageLimits::outstanding
   std::unordered_set<Turn*> waiting_;  // requests that want to know when the peer leaves
   std::size_t outstanding_ = 0;
   std::size_t accounted_ = 0;
   bool in_batch_ = false;
   bool flush_posted_ = false;
   bool writing_ = false;  // write_when_ready() runs
+  bool sending_file_ = false;
   bool stopping_ = false;
   bool ending_ = false;  // end_when_sent()
 };

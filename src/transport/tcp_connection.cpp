@@ -4,6 +4,8 @@
 #include <utility>
 
 #include <appmesh/wire/frame.h>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
@@ -12,8 +14,9 @@ namespace {
 
 namespace asio = boost::asio;
 
-constexpr int kReadsPerTurn = 64;                     // then other connections of the thread are served
-constexpr std::size_t kOwnBufferBytes = 64UL * 1024;  // a frame from here on gives its buffer to the request
+constexpr int kReadsPerTurn = 64;                       // then other connections of the thread are served
+constexpr std::size_t kChunkBytes = 16UL * 1024 - 256;  // of a file, as clients know it
+constexpr std::size_t kOwnBufferBytes = 64UL * 1024;    // a frame from here on gives its buffer to the request
 
 }  // namespace
 
@@ -28,6 +31,10 @@ asio::awaitable<void> TcpConnection::serve() {
     switch (outcome.state) {
       case TlsStream::State::done:
         if (!consume({thread_.scratch().data(), outcome.bytes})) co_return;
+        if (!upload_bytes_.empty() || upload_ended_) {
+          const bool stored = co_await store_upload();
+          if (!stored) co_return;
+        }
         // A peer that waits for its answer has sent no more: asking the socket would be in vain.
         more = !input_.empty() || stream_.has_pending();
         if (reads % kReadsPerTurn == 0) co_await asio::post(thread_.context(), asio::use_awaitable);
@@ -69,13 +76,17 @@ bool TcpConnection::consume(std::string_view fresh) {
 
 // `owner` holds `bytes` when they are not in the thread's scratch. What is left goes to input_.
 bool TcpConnection::take_frames(std::string_view bytes, std::string* owner) {
-  while (bytes.size() >= wire::kFrameHeaderBytes) {
+  while (bytes.size() >= wire::kFrameHeaderBytes && !upload_ended_) {
     const auto length = wire::read_frame_header(bytes);
     std::string_view problem;
     if (!length) {
       problem = "what it sent is no frame";
     } else if (*length > limits().message_bytes) {
       problem = "its frame announces more bytes than a message may have";
+    } else if (*length == 0 && upload_) {
+      bytes.remove_prefix(wire::kFrameHeaderBytes);
+      upload_ended_ = true;
+      continue;
     } else if (*length == 0) {
       problem = "an empty frame where no file is being sent";
     }
@@ -85,6 +96,11 @@ bool TcpConnection::take_frames(std::string_view bytes, std::string* owner) {
     }
     const std::size_t whole = wire::kFrameHeaderBytes + *length;
     if (bytes.size() < whole) break;
+    if (upload_) {
+      upload_bytes_.append(bytes.substr(wire::kFrameHeaderBytes, *length));
+      bytes.remove_prefix(whole);
+      continue;
+    }
     if (owner != nullptr && whole >= kOwnBufferBytes) {
       std::string rest(bytes.substr(whole));
       const auto start = static_cast<std::size_t>(bytes.data() - owner->data());
@@ -111,10 +127,69 @@ bool TcpConnection::take_frames(std::string_view bytes, std::string* owner) {
 
 void TcpConnection::set_receive_deadline() {
   using std::chrono::milliseconds;
+  if (input_.empty() && upload_) return receive_deadline_.set(limits().message_timeout);
   if (input_.empty()) return receive_deadline_.clear();
   const milliseconds earned(input_.size() * 1000 / std::max<std::uint64_t>(limits().min_bytes_per_second, 1));
   const auto spent = std::chrono::duration_cast<milliseconds>(Deadline::Clock::now() - frame_started_);
   receive_deadline_.set(std::min(limits().message_timeout, limits().message_timeout + earned - spent));
+}
+
+bool TcpConnection::take_upload(std::shared_ptr<api::BodySink> sink) {
+  if (upload_) return false;
+  upload_ = std::move(sink);
+  return true;
+}
+
+// Nothing is read meanwhile: the peer waits, and its next request is handled when the file is there.
+asio::awaitable<bool> TcpConnection::store_upload() {
+  do {
+    receive_deadline_.clear();
+    Result<void> stored = co_await upload_->write(upload_bytes_);
+    upload_bytes_.clear();
+    if (stored && upload_ended_) stored = co_await upload_->finish();
+    if (!stored) {
+      close_because("the file that it sent was not stored: " + stored.error().message);
+      co_return false;
+    }
+    if (!std::exchange(upload_ended_, false)) co_return true;
+    upload_.reset();
+    if (!consume({})) co_return false;
+  } while (!upload_bytes_.empty() || upload_ended_);
+  co_return true;
+}
+
+bool TcpConnection::send_file(std::shared_ptr<api::BodySource> source) {
+  begin_file();
+  auto self = std::static_pointer_cast<TcpConnection>(shared_from_this());
+  asio::co_spawn(thread_.context(), send_frames(std::move(self), std::move(source)), asio::detached);
+  return true;
+}
+
+asio::awaitable<void> TcpConnection::send_frames(std::shared_ptr<TcpConnection> self,
+                                                 std::shared_ptr<api::BodySource> source) {
+  for (;;) {
+    const Result<std::string_view> piece = co_await source->next();
+    if (!piece) {
+      self->close_because("the file that it asked for cannot be read: " + piece.error().message);
+      co_return;
+    }
+    std::string frames;
+    if (piece->empty()) wire::append_frame_header(frames, 0);
+    frames.reserve(piece->size() + (piece->size() / kChunkBytes + 1) * wire::kFrameHeaderBytes);
+    for (std::string_view rest = *piece; !rest.empty();) {
+      const std::string_view chunk = rest.substr(0, kChunkBytes);
+      wire::append_frame_header(frames, static_cast<std::uint32_t>(chunk.size()));
+      frames.append(chunk);
+      rest.remove_prefix(chunk.size());
+    }
+    const bool is_end = piece->empty();
+    const bool taken = co_await self->send_chunks(std::move(frames));
+    if (!taken) co_return;
+    if (is_end) break;
+    // A peer that takes everything at once must not have the thread to itself.
+    co_await asio::post(self->thread_.context(), asio::use_awaitable);
+  }
+  self->end_file();
 }
 
 void TcpConnection::append_frame_head(std::string& out, std::size_t message_bytes) const {

@@ -18,6 +18,11 @@ class TcpConnection final : public MessageConnection {
  private:
   boost::asio::awaitable<void> serve() override;
   void append_frame_head(std::string& out, std::size_t message_bytes) const override;
+  bool take_upload(std::shared_ptr<api::BodySink> sink) override;
+  bool send_file(std::shared_ptr<api::BodySource> source) override;
+  static boost::asio::awaitable<void> send_frames(std::shared_ptr<TcpConnection> self,
+                                                  std::shared_ptr<api::BodySource> source);
+  boost::asio::awaitable<bool> store_upload();  // false: the connection is closed
 
   [[nodiscard]] bool consume(std::string_view fresh);  // false: the connection is closed
   [[nodiscard]] bool take_frames(std::string_view bytes, std::string* owner);
@@ -26,6 +31,11 @@ class TcpConnection final : public MessageConnection {
   std::string input_;       // the beginning of a frame
   std::size_t needed_ = 0;  // bytes of input_ that let us go on
   Deadline::Clock::time_point frame_started_{};
+
+  // A file that the peer sends (section 1.6).
+  std::shared_ptr<api::BodySink> upload_;
+  std::string upload_bytes_;   // of whole frames, not yet stored
+  bool upload_ended_ = false;  // its empty frame has come; what is behind it waits until the file is stored
 };
 
 }  // namespace appmesh::transport
