@@ -151,7 +151,7 @@ void ResponseParser::on_headers_end() {
   } else if (chunked) {
     state_ = State::kChunkSize;
   } else if (length) {
-    if (*length > limits_.body_bytes) bad("body over " + std::to_string(limits_.body_bytes) + " bytes");
+    if (!sinks() && *length > limits_.body_bytes) bad("body over " + std::to_string(limits_.body_bytes) + " bytes");
     remaining_ = *length;
     state_ = remaining_ == 0 ? State::kDone : State::kLength;
   } else {
@@ -163,7 +163,7 @@ void ResponseParser::on_headers_end() {
 void ResponseParser::on_chunk_size(std::string_view line) {
   const auto size = parse_number(trim(line.substr(0, line.find(';'))), 16);
   if (!size) bad("bad chunk size");
-  if (*size > limits_.body_bytes - response_.body.size()) {
+  if (!sinks() && *size > limits_.body_bytes - response_.body.size()) {
     bad("body over " + std::to_string(limits_.body_bytes) + " bytes");
   }
   remaining_ = *size;
@@ -183,6 +183,7 @@ std::size_t ResponseParser::take_body(std::string_view data) {
 }
 
 void ResponseParser::append(std::string_view data) {
+  if (sinks()) return sink_(data);
   if (response_.body.size() + data.size() > limits_.body_bytes) {
     bad("body over " + std::to_string(limits_.body_bytes) + " bytes");
   }

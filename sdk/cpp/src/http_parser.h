@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -19,7 +20,9 @@ struct Limits {
 
 class ResponseParser {
  public:
-  explicit ResponseParser(Limits limits = {}) : limits_(limits) {}
+  // `sink` takes the body of an answer of 2xx in place of Response::body, whatever its length.
+  using Sink = std::function<void(std::string_view)>;
+  explicit ResponseParser(Limits limits = {}, Sink sink = {}) : limits_(limits), sink_(std::move(sink)) {}
 
   // Returns how many bytes belong to this response; fewer than given once done() is true.
   std::size_t feed(std::string_view data);
@@ -28,6 +31,7 @@ class ResponseParser {
 
   [[nodiscard]] bool done() const { return state_ == State::kDone; }
   [[nodiscard]] bool started() const { return started_; }
+  [[nodiscard]] int interim_answers() const { return interim_; }
   // Whether another request may follow on the connection.
   [[nodiscard]] bool keep_alive() const { return keep_alive_; }
   Response take() { return std::move(response_); }
@@ -46,8 +50,10 @@ class ResponseParser {
   void on_chunk_size(std::string_view line);
   std::size_t take_body(std::string_view data);
   void append(std::string_view data);
+  [[nodiscard]] bool sinks() const { return sink_ && response_.status / 100 == 2; }
 
   Limits limits_;
+  Sink sink_;
   State state_ = State::kStatusLine;
   Response response_;
   std::string line_;

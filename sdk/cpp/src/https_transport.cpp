@@ -1,5 +1,8 @@
+#include <algorithm>
 #include <array>
 #include <optional>
+#include <span>
+#include <vector>
 
 #include <appmesh/error.h>
 #include <appmesh/transport.h>
@@ -13,6 +16,8 @@ namespace {
 // The daemon hangs up after 120 s without a request: rather connect anew than race it.
 constexpr std::chrono::seconds kReuseFor{90};
 constexpr std::size_t kReadBytes = 64 * 1024;
+constexpr std::size_t kUploadPieceBytes = 256 * 1024;
+constexpr std::chrono::seconds kInvitationWait{3};
 
 class HttpsTransport final : public Transport {
  public:
@@ -61,7 +66,9 @@ class HttpsTransport final : public Transport {
       }
       head += name + ": " + value + "\r\n";
     }
-    if (!request.body.empty() || request.method == "POST" || request.method == "PUT") {
+    if (request.body_source) {
+      head += "Content-Length: " + std::to_string(request.body_bytes) + "\r\nExpect: 100-continue\r\n";
+    } else if (!request.body.empty() || request.method == "POST" || request.method == "PUT") {
       head += "Content-Length: " + std::to_string(request.body.size()) + "\r\n";
     }
     return head + "\r\n";
@@ -80,26 +87,70 @@ class HttpsTransport final : public Transport {
   }
 
   Response once(const std::string& head, const Request& request, tls::Deadline deadline) {
-    const std::string& body = request.body;
     answer_started_ = false;
+    http::ResponseParser parser({options_.max_header_bytes, options_.max_body_bytes}, request.body_sink);
+    if (request.body_source) return upload(head, request, parser, deadline);
+    const std::string& body = request.body;
     connection_->write(head.size() + body.size() <= 16'384 ? head + body : head, deadline, cancel_);
     if (head.size() + body.size() > 16'384) connection_->write(body, deadline, cancel_);
-    http::ResponseParser parser({options_.max_header_bytes, options_.max_body_bytes});
-    std::size_t surplus = 0;
-    while (!parser.done()) {
-      const std::size_t count = connection_->read(buffer_, deadline, cancel_);
-      if (count == 0) {
-        parser.finish();
-        break;
-      }
-      surplus = count - parser.feed({buffer_.data(), count});
-      answer_started_ = parser.started();
+    while (!parser.done() && feed(parser, deadline)) {
       if (request.on_body && parser.status() == 200)
         if (const std::string piece = parser.take_body_so_far(); !piece.empty()) request.on_body(piece);
     }
+    return finish(parser);
+  }
+
+  // Asks first, and looks up between the pieces: an answer before the end is a refusal.
+  Response upload(const std::string& head, const Request& request, http::ResponseParser& parser,
+                  tls::Deadline deadline) {
+    connection_->write(head, deadline, cancel_);
+    try {
+      while (parser.interim_answers() == 0 && !parser.done()) {
+        if (!feed(parser, tls::Clock::now() + kInvitationWait)) return finish(parser);
+      }
+    } catch (const ClientError& error) {
+      if (error.kind() != ErrorKind::kTimeout) throw;  // RFC 9110 10.1.1: do not wait for ever
+    }
+    std::vector<char> piece(kUploadPieceBytes);
+    std::uint64_t left = request.body_bytes;
+    bool refused = parser.done();
+    while (left > 0 && !refused) {
+      const std::size_t wanted = static_cast<std::size_t>(std::min<std::uint64_t>(left, piece.size()));
+      const std::size_t count = request.body_source(std::span(piece).first(wanted));
+      if (count == 0) throw ClientError(ErrorKind::kUsage, "the file became shorter while it was sent");
+      left -= count;
+      try {
+        connection_->write({piece.data(), count}, deadline, cancel_);
+      } catch (const ClientError& error) {
+        if (error.kind() != ErrorKind::kClosed) throw;
+        refused = true;  // and says why, perhaps
+      }
+      refused = refused || !connection_->quiet();
+    }
+    Response response = receive(parser, deadline);
+    if (left > 0) connection_.reset();
+    return response;
+  }
+
+  // False: the connection ended.
+  bool feed(http::ResponseParser& parser, tls::Deadline deadline) {
+    const std::size_t count = connection_->read(buffer_, deadline, cancel_);
+    if (count == 0) return false;
+    surplus_ = count - parser.feed({buffer_.data(), count});
+    answer_started_ = parser.started();
+    return true;
+  }
+
+  Response receive(http::ResponseParser& parser, tls::Deadline deadline) {
+    while (!parser.done() && feed(parser, deadline)) continue;
+    return finish(parser);
+  }
+
+  Response finish(http::ResponseParser& parser) {
+    if (!parser.done()) parser.finish();
     last_use_ = tls::Clock::now();
     // Bytes after the answer belong to nothing that was asked: the connection cannot be trusted any more.
-    if (!parser.keep_alive() || surplus != 0) connection_.reset();
+    if (!parser.keep_alive() || surplus_ != 0) connection_.reset();
     return parser.take();
   }
 
@@ -110,6 +161,7 @@ class HttpsTransport final : public Transport {
   tls::Clock::time_point last_use_;
   std::array<char, kReadBytes> buffer_{};
   int cancel_ = -1;
+  std::size_t surplus_ = 0;
   bool answer_started_ = false;
 };
 

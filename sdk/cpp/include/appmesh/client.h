@@ -75,6 +75,11 @@ struct SyncResult {
   std::string output;
 };
 
+struct TransferOptions {
+  bool attributes = true;  // permissions, and owner and group where this process may set them
+  std::function<void(std::uint64_t done, std::uint64_t total)> progress;  // bytes; may throw to give up
+};
+
 class Client {
  public:
   explicit Client(ClientOptions options = {});
@@ -124,6 +129,11 @@ class Client {
   boost::json::object set_config(const boost::json::object& change);  // deep merge
   boost::json::object resources();
   std::string metrics();
+
+  // Files of the host; their bytes are never all in memory. A relative remote path begins in the daemon's work/tmp.
+  // A download appears under its name when it is complete, and replaces what had it; an upload never replaces.
+  void download_file(std::string_view remote, const std::string& local, const TransferOptions& options = {});
+  void upload_file(const std::string& local, std::string_view remote, const TransferOptions& options = {});
 
   // Users and roles. `user` "self" is the caller.
   boost::json::object users();

@@ -9,6 +9,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -24,6 +25,12 @@ struct Request {
   Fields query;      // plain text; the transport encodes it where it must
   Fields headers;
   std::string body;
+  // In place of `body`: fills the buffer and returns how much, 0 never before body_bytes are given. The server is asked
+  // first whether it wants them.
+  std::function<std::size_t(std::span<char>)> body_source;
+  std::uint64_t body_bytes = 0;
+  // Takes the body of an answer of 2xx piece by piece, whatever its length; then Response::body is empty.
+  std::function<void(std::string_view)> body_sink;
   std::chrono::milliseconds timeout{0};  // longest wait for the answer; 0 = TransportOptions::read_timeout
   // HTTPS only: called with the pieces of a body with status 200 as they come; the Response then has none of them.
   std::function<void(std::string_view)> on_body;
