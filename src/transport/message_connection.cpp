@@ -226,7 +226,10 @@ asio::awaitable<void> MessageConnection::answer(Turn turn, api::Request request)
 void MessageConnection::reply(std::string_view uuid, std::string_view request_uri, api::Response response) {
   if (!stream_.is_open() || ending_) return;
   if (sending_file_) {
-    if (held_.size() >= limits().outstanding) return close_because("it asks on and on while a file is sent to it");
+    held_bytes_ += response.body_view().size();
+    if (held_.size() >= limits().outstanding || held_bytes_ > limits().outbound.bytes) {
+      return close_because("it asks on and on while a file is sent to it");
+    }
     held_.push_back({std::string(uuid), std::string(request_uri), std::move(response)});
     return;
   }
@@ -291,6 +294,7 @@ void MessageConnection::end_file() {
   while (!held_.empty() && !sending_file_) {
     Held held = std::move(held_.front());
     held_.pop_front();
+    held_bytes_ -= held.response.body_view().size();
     reply(held.uuid, held.request_uri, std::move(held.response));
   }
   if (pushes_ && !sending_file_) take_pushes();

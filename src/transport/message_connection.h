@@ -147,7 +147,8 @@ class MessageConnection : public Session, public std::enable_shared_from_this<Me
   std::shared_ptr<PushQueue> pushes_;  // once a request has come
   Wake room_;
   Wake file_room_;
-  std::deque<Held> held_;  // answers that were ready while a file was sent; at most MessageLimits::outstanding
+  std::deque<Held> held_;  // answers that were ready while a file was sent, as many and as much as may be unsent
+  std::uint64_t held_bytes_ = 0;
   std::unordered_set<Turn*> waiting_;  // requests that want to know when the peer leaves
   std::size_t outstanding_ = 0;
   std::size_t accounted_ = 0;
