@@ -129,10 +129,8 @@ def test_the_host_and_the_session(with_client, name):
     with_client(body)
 
 
+@pytest.mark.parametrize("with_client", ["tcp", "wss"], indirect=True)
 def test_events(with_client, name):
-    if with_client.transport == "https":
-        pytest.skip("no events over HTTPS")
-
     async def body(client):
         seen, ended = [], asyncio.Event()
 
