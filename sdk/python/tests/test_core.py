@@ -202,9 +202,22 @@ def test_events_that_overlap_the_back_fill_are_cut_by_bytes():
     watch.take("STDOUT", {"output": "aü", "position": 0})
     watch.take("STDOUT", {"output": "übc", "position": 1})
     watch.take("STDOUT", {"output": "d", "position": 5})
+    watch.take("STDOUT", {"output": "", "position": 6, "finished": True})
     watch.take("EXIT", {"exit_code": -15})
     assert "".join(text for text, _ in seen) == "aübcd"
     assert watch.exit_code == -15
+
+
+def test_an_exit_before_the_end_of_the_output_asks_for_a_read():
+    seen = []
+    watch = run_watch.Watch("app", "id", lambda text, position: seen.append(text))
+    drive(watch.back_fill(), [output_answer(b"one\n", 4)])
+    watch.take("EXIT", {"exit_code": 0})
+    assert watch.exit_code is None
+    assert watch.lacks_output
+    drive(watch.back_fill(), [output_answer(b"two\n", 8, 0), output_answer(b"", 8, 0)])
+    assert watch.exit_code == 0
+    assert "".join(seen) == "one\ntwo\n"
 
 
 def test_invalid_bytes_do_not_shift_what_follows():

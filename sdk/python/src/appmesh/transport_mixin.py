@@ -172,5 +172,7 @@ class TransportClientMixin(AppMeshClient):
                 self._run_on(connection, watch.back_fill())
             if watch.exit_code is None:
                 watch.take(event.event_type, event.data)
+            if watch.lacks_output:
+                self._run_on(connection, watch.back_fill())
         return watch.exit_code
 

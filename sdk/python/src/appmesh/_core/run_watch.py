@@ -110,7 +110,15 @@ class Watch:
         self._sink = Output(handler)
         self._read_to = 0
         """Everything before this byte came by a read."""
+        self._finished = False
+        """The event that ends the output has come."""
+        self._ended_with: Optional[int] = None
         self.exit_code: Optional[int] = None
+
+    @property
+    def lacks_output(self) -> bool:
+        """The run has ended, but not its output: what is missing wants a read."""
+        return self._ended_with is not None and self.exit_code is None
 
     def back_fill(self) -> Flow[None]:
         """Reads what there was before the subscription, or what was lost since. Finds the exit of a run that has ended."""
@@ -123,11 +131,14 @@ class Watch:
                 self._sink.put(piece.data, following - len(piece.data))
             advanced, position = following - position, following
             self._read_to = position
+            if self._ended_with is not None and not advanced:
+                self.end(self._ended_with)
+                return
             # A read that was not full ended where the output ended.
             if piece.exit_code is not None and not advanced:
                 self.end(piece.exit_code)
                 return
-            if piece.exit_code is None and advanced < CHUNK:
+            if piece.exit_code is None and advanced < CHUNK and self._ended_with is None:
                 return
 
     def take(self, event_type: str, data: Dict[str, Any]) -> None:
@@ -139,11 +150,14 @@ class Watch:
             skip = max(0, self._read_to - position)
             if skip < len(raw):
                 self._sink.put(raw[skip:], position + skip)
+            self._finished = self._finished or bool(data.get("finished"))
         elif event_type == "EXIT":
             code = data.get("exit_code")
             if not isinstance(code, int):
                 raise AppMeshRequestError(f"the exit of {self._app_name} came without a code")
-            self.end(code)
+            self._ended_with = code
+            if self._finished:
+                self.end(code)
         elif event_type == "REMOVED":
             raise removed(self._app_name)
         elif event_type == DISCONNECTED:

@@ -165,4 +165,6 @@ class TransportClientMixin(AppMeshClient):
                 await self._run_on(connection, watch.back_fill())
             if watch.exit_code is None:
                 watch.take(event.event_type, event.data)
+            if watch.lacks_output:
+                await self._run_on(connection, watch.back_fill())
         return watch.exit_code
