@@ -79,6 +79,10 @@ boost::json::object app_json(const engine::AppView& app, const ProcessSample* sa
     for (const auto kept : app.kept_runs) cached += outputs.size(definition.name, kept);
     json["stdout_cache_size"] = cached;
   }
+  if (!app.waiting_for.empty()) {
+    boost::json::object& waiting = json["waiting_for"].emplace_object();
+    for (const auto& [name, dependency] : app.waiting_for) waiting[name] = core::to_string(dependency.condition);
+  }
   if (app.pid != 0) {
     json["pid"] = app.pid;
     json["ready"] = app.ready;

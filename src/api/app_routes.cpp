@@ -142,8 +142,10 @@ awaitable<Response> remove_app(const AppRoutes& wiring, Context& context) {
   if (definition.owner != context.principal->user)
     if (const auto allowed = security::require_permission(*context.principal, "app-delete"); !allowed)
       co_return error_response(allowed.error());
+  const auto force = query_flag(context.request, "force");
+  if (!force) co_return error_response(force.error());
   const auto removed = co_await on_engine<void>(
-      [&](auto done) { wiring.engine.remove_app(definition.name, (*app)->generation, std::move(done)); });
+      [&](auto done) { wiring.engine.remove_app(definition.name, (*app)->generation, *force, std::move(done)); });
   if (!removed) co_return error_response(removed.error());
   co_return message_response(fmt::format("Application <{}> removed.", definition.name));
 }
@@ -257,13 +259,16 @@ void add_app_routes(RouteTable& table, AppRoutes wiring) {
              .summary = "Stop an application, then start it",
              .tag = "applications",
              .answers = {done, not_allowed, missing, replaced, {412, "The application is not enabled"}}});
-  table.add({.method = Method::del,
-             .pattern = "/appmesh/app/{name}",
-             .requirement = Requirement::token(),
-             .handler = [wiring](Context& context) { return remove_app(wiring, context); },
-             .summary = "Remove an application; others than its owner need app-delete",
-             .tag = "applications",
-             .answers = {done, not_allowed, missing, replaced}});
+  table.add(
+      {.method = Method::del,
+       .pattern = "/appmesh/app/{name}",
+       .requirement = Requirement::token(),
+       .handler = [wiring](Context& context) { return remove_app(wiring, context); },
+       .summary = "Remove an application; others than its owner need app-delete",
+       .tag = "applications",
+       .parameters = {{Parameter::In::query, "force", "true: although other applications depend on it"}},
+       .answers = {
+           done, not_allowed, missing, {409, "Other applications depend on it; or replaced or removed meanwhile"}}});
   table.add({.method = Method::get,
              .pattern = "/appmesh/app/{name}/runs",
              .requirement = Requirement::permission("app-view"),

@@ -25,4 +25,12 @@ Result<std::int64_t> query_number(const Request& request, std::string_view name,
   return value < range.minimum || value > range.maximum ? range.fallback : value;
 }
 
+Result<bool> query_flag(const Request& request, std::string_view name) {
+  const auto text = request.query_value(name);
+  if (!text || text->empty() || *text == "false" || *text == "0") return false;
+  if (*text == "true" || *text == "1") return true;
+  return fail(ErrorKind::invalid_argument,
+              fmt::format("query '{}': <{}> is neither true nor false", name, core::printable(*text)));
+}
+
 }  // namespace appmesh::api

@@ -21,4 +21,7 @@ struct NumberRange {
 // Seconds or an ISO 8601 duration. Errors: invalid_argument that names the parameter.
 [[nodiscard]] Result<std::int64_t> query_number(const Request& request, std::string_view name, NumberRange range);
 
+// true or 1, false or 0; absent and empty are false. Errors: invalid_argument that names the parameter.
+[[nodiscard]] Result<bool> query_flag(const Request& request, std::string_view name);
+
 }  // namespace appmesh::api

@@ -134,5 +134,6 @@ enum class SecretFields : std::uint8_t { omit, include };
 [[nodiscard]] Result<std::vector<std::string>> split_command(std::string_view command);
 
 [[nodiscard]] std::string_view to_string(ExitAction action);
+[[nodiscard]] std::string_view to_string(DependencyCondition condition);
 
 }  // namespace appmesh::core

@@ -7,20 +7,6 @@ namespace {
 
 namespace json = boost::json;
 
-std::string_view to_string(DependencyCondition condition) {
-  switch (condition) {
-    case DependencyCondition::started:
-      return "started";
-    case DependencyCondition::ready:
-      return "ready";
-    case DependencyCondition::healthy:
-      return "healthy";
-    case DependencyCondition::completed:
-      return "completed";
-  }
-  return "";
-}
-
 std::string_view to_string(ReadinessKind kind) {
   switch (kind) {
     case ReadinessKind::start:
@@ -93,6 +79,20 @@ bool uses_notify(const AppDefinition& d) {
 }
 
 }  // namespace
+
+std::string_view to_string(DependencyCondition condition) {
+  switch (condition) {
+    case DependencyCondition::started:
+      return "started";
+    case DependencyCondition::ready:
+      return "ready";
+    case DependencyCondition::healthy:
+      return "healthy";
+    case DependencyCondition::completed:
+      return "completed";
+  }
+  return "";
+}
 
 std::string_view to_string(ExitAction action) {
   switch (action) {

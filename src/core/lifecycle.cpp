@@ -40,7 +40,8 @@ std::vector<Effect> Decider::finish() {
 
 // ---- The table ----
 
-void Decider::on(const event::Defined&) {
+void Decider::on(const event::Defined& defined) {
+  s_.waiting_for = defined.waiting_for;
   if (is_enabled()) plan_anew();
   persist();
 }
@@ -48,6 +49,7 @@ void Decider::on(const event::Defined&) {
 void Decider::on(const event::Redefined& redefined) {
   if (s_.phase == Phase::removed || same_definition(definition(), *redefined.definition)) return;
   const auto before = std::exchange(s_.definition, redefined.definition);
+  s_.waiting_for = redefined.waiting_for;
   persist();
   if (s_.on_demand) return;
   if (s_.status != definition().status)
@@ -64,6 +66,8 @@ void Decider::on(const event::Redefined& redefined) {
     s_.next_start.reset();
     s_.start_is_due = s_.start_is_due && is_recurring(definition());
     plan_next_occurrence();
+  } else {
+    review_dependencies();
   }
 }
 
@@ -244,6 +248,8 @@ void Decider::wait_until(std::optional<WallTime> due) {
 }
 
 void Decider::start() {
+  if (!s_.on_demand && !s_.waiting_for.empty()) return block();
+  forget_waiting();
   s_.current_run = ++s_.last_run;
   s_.phase = Phase::starting;
   s_.stop_reason = StopReason::none;
@@ -425,6 +431,7 @@ void Decider::record_exit(const event::RunExited& exited) {
 
 void Decider::note_exit(const event::RunExited& exited) {
   s_.return_code = exited.known ? exited.return_code : 0;
+  s_.exit_known = exited.known;
   s_.last_exit = std::min(exited.at.value_or(now_.wall), now_.wall);
   std::string error = fmt::format("exited with return code: {}", *s_.return_code);
   std::string_view separator = ", msg: ";
@@ -452,7 +459,9 @@ void Decider::next_start_due() {
   const bool skip = missed && !definition().start_missed;
   if (s_.phase == Phase::waiting) return skip ? plan() : resume();
   plan_next_occurrence();
-  if (!skip && s_.phase == Phase::running) replace_run();
+  if (skip || s_.phase == Phase::starting) return;
+  if (s_.phase == Phase::running && s_.waiting_for.empty()) return replace_run();
+  if (!missed) ++s_.missed_starts;  // an earlier one still waits, or a run would be stopped for one that cannot start
 }
 
 // ---- Fields that are always changed together ----

@@ -1,7 +1,8 @@
 // The one place that decides what happens to an app: step(state, event, now) -> effects. The engine feeds events in and
 // carries the effects out, in order. Pure: no clock, no I/O, no randomness; everything is a value. Any thread.
 //
-//   idle ──due──► starting ──RunStarted──► running ──RunExited──► draining ──RunGone──► idle / waiting / finished
+//   idle ──due──► (blocked: another app is not there yet) ──► starting ──RunStarted──► running ──RunExited──► draining
+//   ──RunGone──► idle / waiting / finished
 //                    │ StartFailed                │ Disabled, Restart…, Removed, timeout
 //                    ▼                            ▼
 //                 waiting (back-off)           stopping ──RunExited──► draining
@@ -15,6 +16,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -38,6 +40,7 @@ enum class Phase : std::uint8_t {
   stopping,  // a stop was asked for
   draining,  // the main process is gone, the rest of the run is being stopped
   removed,   // Delete was emitted
+  blocked,   // due, but other apps that it depends on are not there yet (`waiting_for`)
 };
 
 enum class StopReason : std::uint8_t {
@@ -74,6 +77,14 @@ struct OnDemand {
   bool operator==(const OnDemand&) const = default;
 };
 
+// Of `depends_on`, what does not hold at the moment.
+struct UnmetDependency {
+  DependencyCondition condition = DependencyCondition::started;
+  bool unknown = false;  // there is no such app
+  bool operator==(const UnmetDependency&) const = default;
+};
+using UnmetDependencies = std::map<std::string, UnmetDependency>;
+
 struct LifecycleState {
   std::shared_ptr<const AppDefinition> definition;
   std::optional<OnDemand> on_demand;
@@ -109,14 +120,19 @@ struct LifecycleState {
   std::optional<SteadyTime> ready_by;  // the current run is stopped when it is not ready by then
   std::string status_text;             // what the current run says of itself
   std::uint64_t missed_starts = 0;
+  bool exit_known = true;  // of return_code
 
-  std::optional<Alarm> alarm;  // what the engine's timer was last set to; not saved
+  UnmetDependencies waiting_for;  // as the engine told last; not saved
+  std::optional<Alarm> alarm;     // what the engine's timer was last set to; not saved
 };
 
 namespace event {
-struct Defined {};  // a new app: plan its first start
+struct Defined {  // a new app: plan its first start
+  UnmetDependencies waiting_for;
+};
 struct Redefined {
   std::shared_ptr<const AppDefinition> definition;
+  UnmetDependencies waiting_for;  // of the new definition
 };
 struct Enabled {};
 struct Disabled {};
@@ -152,6 +168,9 @@ struct RunStatus {
   RunNumber run = 0;
   std::string text;  // valid UTF-8
 };
+struct DependenciesChanged {
+  UnmetDependencies waiting_for;
+};
 struct WatchdogExpired {
   RunNumber run = 0;
 };
@@ -167,7 +186,7 @@ struct PolicyChanged {
 using Event = std::variant<event::Defined, event::Redefined, event::Enabled, event::Disabled, event::Removed,
                            event::RestartRequested, event::TimerDue, event::RunStarted, event::StartFailed,
                            event::RunExited, event::RunGone, event::HealthChanged, event::RunReady, event::RunStatus,
-                           event::WatchdogExpired, event::KeeperLost, event::PolicyChanged>;
+                           event::WatchdogExpired, event::DependenciesChanged, event::KeeperLost, event::PolicyChanged>;
 
 enum class Notice : std::uint8_t { start, exit, health, status, removed };  // STDOUT comes from the output follower
 

@@ -15,7 +15,7 @@ class Decider {
   Decider(LifecycleState& state, Now now, const Policy& policy);
 
   // The table: one row an event.
-  void on(const event::Defined&);
+  void on(const event::Defined& defined);
   void on(const event::Redefined& redefined);
   void on(const event::Enabled&);
   void on(const event::Disabled&);
@@ -30,6 +30,7 @@ class Decider {
   void on(const event::RunReady& ready);
   void on(const event::RunStatus& status);
   void on(const event::WatchdogExpired& expired);
+  void on(const event::DependenciesChanged& changed);
   void on(const event::KeeperLost&);
   void on(const event::PolicyChanged& changed);
 
@@ -80,6 +81,11 @@ class Decider {
   void forget_outgoing();
   bool wait_for_outgoing(StopReason reason);
   void review_outgoing();
+
+  // Dependencies (section 4.12): lifecycle_dependencies.cpp.
+  void block();
+  void review_dependencies();
+  void forget_waiting();
 
   // Readiness and watchdog (section 4.12): lifecycle_readiness.cpp.
   void mark_ready();

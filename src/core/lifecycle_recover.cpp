@@ -187,6 +187,9 @@ void Decider::recover_without_run(RunNumber newest_run, RecoveredRun what) {
       return review_plan();
     case Phase::waiting:
       return s_.next_start ? review_plan() : plan();
+    case Phase::blocked:
+      review_plan();
+      return review_dependencies();
     case Phase::starting:
       if (!was_started) {
         rest();

@@ -171,6 +171,7 @@ json::object save_state(const LifecycleState& s, Now now) {
   }
   if (!s.status_text.empty()) out["status_text"] = s.status_text;
   fields.number("missed_starts", s.missed_starts);
+  fields.flag("exit_unknown", !s.exit_known);
   return out;
 }
 
@@ -180,7 +181,7 @@ Result<void> load_state(LifecycleState& state, const json::object& saved, Now no
   std::optional<Error> error;
   StateReader fields(saved, error);
   fields.number("status", s.status, 2);
-  fields.number("phase", s.phase, static_cast<std::int64_t>(Phase::removed));
+  fields.number("phase", s.phase, static_cast<std::int64_t>(Phase::blocked));
   fields.number("current_run", s.current_run);
   fields.number("last_run", s.last_run);
   fields.number("outgoing_run", s.outgoing_run);
@@ -228,6 +229,9 @@ Result<void> load_state(LifecycleState& state, const json::object& saved, Now no
   }
   fields.text("status_text", s.status_text);
   fields.number("missed_starts", s.missed_starts);
+  bool exit_unknown = false;
+  fields.flag("exit_unknown", exit_unknown);
+  s.exit_known = !exit_unknown;
   if (error) return std::unexpected(std::move(*error));
   // What the rest relies on: a run in the phases that have one, and a planned start while waiting.
   const bool has_run = s.phase >= Phase::starting && s.phase <= Phase::draining;

@@ -36,7 +36,8 @@ struct AppView {
   std::optional<core::WallTime> last_start;
   std::optional<core::WallTime> last_exit;
   std::optional<core::WallTime> next_start;
-  std::string status_text;  // what the run says of itself
+  std::string status_text;              // what the run says of itself
+  core::UnmetDependencies waiting_for;  // of an app whose start waits for others
   std::string last_error;
   std::optional<core::WallTime> last_error_time;
   std::shared_ptr<TaskQueue> tasks;  // never null; the one thing here that is not a picture but the real queue

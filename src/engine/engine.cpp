@@ -6,6 +6,7 @@
 #include <boost/asio/post.hpp>
 #include <boost/json/serialize.hpp>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <spdlog/spdlog.h>
 
 #include "engine/app.h"
@@ -236,6 +237,7 @@ void Engine::take_definition(core::AppDefinition definition, Expected expected, 
   if (target && existing != nullptr && existing->state.phase == core::Phase::starting)
     return done(fail(ErrorKind::conflict, fmt::format("<{}> is being started, try again", definition.name)));
 
+  if (auto checked = check_dependencies(definition); !checked) return done(std::unexpected(checked.error()));
   definition.pid = 0;
   if (existing != nullptr) {
     const core::AppDefinition& before = *existing->state.definition;
@@ -249,10 +251,14 @@ void Engine::take_definition(core::AppDefinition definition, Expected expected, 
   }
   auto shared = std::make_shared<const core::AppDefinition>(std::move(definition));
   const std::uint64_t generation = existing == nullptr ? 0 : existing->generation;
+  dependencies_.set(shared->name, shared->depends_on);  // two requests at a time must not make a cycle
   definitions_.save(shared, [this, shared, generation, target, done = std::move(done)](Result<void> saved) mutable {
     boost::asio::post(context_,
                       [this, shared, generation, target, saved = std::move(saved), done = std::move(done)]() mutable {
-                        if (!saved) return done(std::unexpected(saved.error()));
+                        if (!saved) {
+                          restore_dependencies(shared->name);
+                          return done(std::unexpected(saved.error()));
+                        }
                         definition_saved(std::move(shared), generation, target, std::move(done));
                       });
   });
@@ -282,22 +288,24 @@ void Engine::definition_saved(std::shared_ptr<const core::AppDefinition> definit
     if (apps_.contains(definition->name)) {
       // An on-demand run took the name while the file was written.
       definitions_.remove(definition->name, nullptr);
+      restore_dependencies(definition->name);
       return done(std::unexpected(replaced(definition->name)));
     }
     app = &add_app(definition);
     app->attach = target;
     place_subscription(app->name());
     save_state(*app);
-    feed(*app, core::event::Defined{});
+    feed(*app, core::event::Defined{unmet_dependencies(*definition)});
   } else {
     app = find(definition->name, generation);
     if (app == nullptr) {  // a policy removed the app while its file was written
       definitions_.remove(definition->name, nullptr);
+      restore_dependencies(definition->name);
       return done(std::unexpected(replaced(definition->name)));
     }
     app->attach = target;
     place_subscription(app->name());
-    feed(*app, core::event::Redefined{definition});
+    feed(*app, core::event::Redefined{definition, unmet_dependencies(*definition)});
     if (App* still = find(definition->name, generation)) settle_limits(*still);
   }
   // What runs makes way for the adopted process, and a schedule does not delay it.
@@ -349,11 +357,15 @@ void Engine::restart_app(std::string name, std::uint64_t generation, Done<> done
   });
 }
 
-void Engine::remove_app(std::string name, std::uint64_t generation, Done<> done) {
-  boost::asio::post(context_, [this, name = std::move(name), generation, done = std::move(done)]() mutable {
-    with_name(name, [this, name, generation, done = releasing(name, std::move(done))]() mutable {
+void Engine::remove_app(std::string name, std::uint64_t generation, bool force, Done<> done) {
+  boost::asio::post(context_, [this, name = std::move(name), generation, force, done = std::move(done)]() mutable {
+    with_name(name, [this, name, generation, force, done = releasing(name, std::move(done))]() mutable {
       auto app = find_expected(name, generation);
       if (!app) return done(std::unexpected(app.error()));
+      if (const auto dependants = dependencies_.dependants_of(name); !force && !dependants.empty())
+        return done(fail(ErrorKind::conflict,
+                         fmt::format("Application <{}> is needed by {}: remove these first, or use ?force=true", name,
+                                     fmt::join(dependants, ", "))));
       if ((*app)->state.on_demand) {
         feed(**app, core::event::Removed{});
         return done({});

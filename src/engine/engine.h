@@ -24,6 +24,7 @@
 #include "core/error.h"
 #include "core/lifecycle.h"
 #include "engine/app_view.h"
+#include "engine/dependency_graph.h"
 #include "engine/event_hub.h"
 #include "engine/health_checks.h"
 #include "engine/line_watch.h"
@@ -122,7 +123,8 @@ class Engine {
   // The value is false when nothing had to change.
   void set_enabled(std::string name, bool enabled, std::uint64_t generation, Done<bool> done);
   void restart_app(std::string name, std::uint64_t generation, Done<> done);
-  void remove_app(std::string name, std::uint64_t generation, Done<> done);
+  // Errors: conflict when other apps depend on it, unless `force`.
+  void remove_app(std::string name, std::uint64_t generation, bool force, Done<> done);
 
   void run(OnDemandRequest request, Done<RunTicket> done);
   // `done` when the run has ended and its output is stored. The app stays until remove_app() or its lifetime's end.
@@ -158,6 +160,13 @@ class Engine {
   void publish(App& app);
   void save_state(const App& app, store::StateStore::Done done = nullptr);
   void save_definition(App& app);
+
+  [[nodiscard]] Result<void> check_dependencies(const core::AppDefinition& definition) const;
+  [[nodiscard]] core::UnmetDependencies unmet_dependencies(const core::AppDefinition& definition) const;
+  void restore_dependencies(const std::string& name);
+  void tell_dependants(const std::string& name);
+  void expect_dependencies();
+  void settle_dependencies();
 
   void follow_readiness(App& app);
   void line_found(const runtime::RunId& id);
@@ -233,6 +242,8 @@ class Engine {
   Watchdogs watchdogs_;
   LineWatch lines_;
   std::unordered_map<std::string, AppPtr> apps_;
+  DependencyGraph dependencies_;
+  bool recovering_ = false;
   std::unordered_map<std::string, core::RunNumber> orphan_numbers_;  // highest run of a deleted app that still lives
   struct QueuedEvent {
     std::string app;

@@ -157,6 +157,7 @@ void Engine::publish(App& app) {
   view->healthy = state.healthy;
   view->ready = state.ready;
   view->status_text = state.status_text;
+  if (state.phase == core::Phase::blocked) view->waiting_for = state.waiting_for;
   view->run_complete = app.run_complete;
   view->pid = app.pid;
   view->run_number = app.run_number;
@@ -176,6 +177,7 @@ void Engine::publish(App& app) {
   health_.follow(app.name(), app.generation, state.phase == core::Phase::running ? app.run_number : 0,
                  state.definition);
   follow_readiness(app);
+  tell_dependants(app.name());
 }
 
 void Engine::save_state(const App& app, store::StateStore::Done done) {
@@ -236,6 +238,8 @@ void Engine::delete_app(App& app) {
   removed(std::exchange(app.finished_waiters, {}));
   removed(std::exchange(app.saved_waiters, {}));
   apps_.erase(name);
+  dependencies_.set(name, {});
+  tell_dependants(name);
 }
 
 // ---- what happened to runs

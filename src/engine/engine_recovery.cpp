@@ -87,6 +87,7 @@ Result<void> Engine::load() {
 void Engine::load_app(std::shared_ptr<const core::AppDefinition> definition, const store::SavedApp* saved,
                       bool on_demand) {
   App& app = add_app(std::move(definition));
+  if (!on_demand) dependencies_.set(app.name(), app.state.definition->depends_on);
   const core::AppStatus status = app.state.status;
   if (on_demand) app.state.on_demand.emplace();
   if (saved == nullptr) return;
@@ -121,10 +122,12 @@ void Engine::recover(const std::vector<runtime::KnownRun>& known) {
     else if (run.exit)
       supervisor_.forget(run.id);
   }
+  expect_dependencies();
   std::vector<std::pair<std::string, std::uint64_t>> apps;  // recovering an app may delete it
   for (const auto& [name, app] : apps_) apps.emplace_back(name, app->generation);
   for (const auto& [name, generation] : apps)
     if (App* app = find(name, generation)) recover_app(*app, by_app[name]);
+  settle_dependencies();
   sort_outputs();
   supervisor_.remove_stray_cgroups();
   notify_.remove_strays();

@@ -16,13 +16,14 @@ using std::chrono::seconds;
 namespace {
 
 constexpr std::int64_t kEpoch = 1'700'000'000;
-constexpr std::array kPhases = {"idle", "waiting", "starting", "running", "stopping", "draining", "removed"};
+constexpr std::array kPhases = {"idle", "waiting", "starting", "running", "stopping", "draining", "removed", "blocked"};
 
 std::string name_of(const Event& event) {
-  constexpr std::array kNames = {"Defined",          "Redefined",     "Enabled",    "Disabled",    "Removed",
-                                 "RestartRequested", "TimerDue",      "RunStarted", "StartFailed", "RunExited",
-                                 "RunGone",          "HealthChanged", "RunReady",   "RunStatus",   "WatchdogExpired",
-                                 "KeeperLost",       "PolicyChanged"};
+  constexpr std::array kNames = {"Defined",     "Redefined",        "Enabled",         "Disabled",
+                                 "Removed",     "RestartRequested", "TimerDue",        "RunStarted",
+                                 "StartFailed", "RunExited",        "RunGone",         "HealthChanged",
+                                 "RunReady",    "RunStatus",        "WatchdogExpired", "DependenciesChanged",
+                                 "KeeperLost",  "PolicyChanged"};
   return kNames[event.index()];
 }
 
@@ -81,6 +82,7 @@ void World::define() {
   if (one_in(4)) d->readiness = Readiness{.by = ReadinessKind::notify, .timeout_seconds = chance(2) == 0 ? 0 : 20};
   if (one_in(8) && !d->health_check_cmd.empty()) d->readiness = Readiness{.by = ReadinessKind::health};
   if (one_in(6)) d->watchdog_seconds = 30;
+  if (one_in(4)) d->depends_on = {{"db", DependencyCondition::ready}};
   state_ = {};
   if (one_in(6)) {
     d->status = AppStatus::not_available;
@@ -98,7 +100,8 @@ void World::define() {
   inbox_.clear();
   timer_.reset();
   backoff_known_ = false;
-  feed(event::Defined{});
+  db_is_ready_ = one_in(2);
+  feed(event::Defined{unmet(*d)});
 }
 
 void World::user_acts() {
@@ -156,7 +159,7 @@ void World::redefine() {
       break;
   }
   file_ = d;  // on disk before the answer, so before anything else
-  feed(event::Redefined{d});
+  feed(event::Redefined{d, unmet(*d)});
 }
 
 // A run, chosen by chance, goes on by one step.
@@ -203,8 +206,10 @@ void World::end_main(RunNumber number, Run& run, int code) {
 
 void World::deliver() {
   if (inbox_.empty()) return;
-  const Event event = inbox_.front();
+  Event event = inbox_.front();
   inbox_.pop_front();
+  if (std::holds_alternative<event::DependenciesChanged>(event))  // told as it is now
+    event = event::DependenciesChanged{unmet(*state_.definition)};
   feed(event);
   if (const auto* exited = std::get_if<event::RunExited>(&event); exited != nullptr && !daemon_died_) {
     if (const auto run = runs_.find(exited->run); run != runs_.end()) run->second.recorded_at = saves_.size();
@@ -227,10 +232,25 @@ void World::step_wall_clock() {
   feed(event::TimerDue{});
 }
 
+UnmetDependencies World::unmet(const AppDefinition& definition) const {
+  UnmetDependencies all;
+  if (db_is_ready_) return all;
+  for (const auto& [name, condition] : definition.depends_on) all[name] = {.condition = condition};
+  return all;
+}
+
+void World::change_db(bool ready) {
+  db_is_ready_ = ready;
+  feed(event::DependenciesChanged{unmet(*state_.definition)});
+}
+
 // Reports that mean nothing, and a clock that is set.
 void World::disturb() {
   const RunNumber stranger = state_.last_run + 1 + chance(3);
-  switch (chance(8)) {
+  switch (chance(10)) {
+    case 8:
+    case 9:
+      return change_db(!db_is_ready_);
     case 7:
       if (state_.definition->watchdog_seconds == 0) return;
       return feed(event::WatchdogExpired{state_.current_run});
@@ -305,6 +325,10 @@ void World::crash_daemon(bool with_host) {
   } else if (on_demand) {
     state_.on_demand = on_demand;
   }
+  const bool db_was_ready = std::exchange(db_is_ready_, false);
+  state_.waiting_for = unmet(*state_.definition);
+  db_is_ready_ = db_was_ready;
+  if (!state_.definition->depends_on.empty()) inbox_.push_back(event::DependenciesChanged{unmet(*state_.definition)});
   auto effects = recover(with_host, lost_one);
   for (auto& [number, run] : runs_) {
     if (!run.exited) continue;
@@ -432,6 +456,8 @@ void World::start_run(RunNumber number) {
   if (state_.outgoing_run != 0) ++counts_["starts beside an outgoing run"];
   require(!lived_.contains(number), fmt::format("run number {} is used once", number));
   require(state_.on_demand || file_->status == AppStatus::enabled, "nothing starts while disabled");
+  require(state_.on_demand || state_.definition->depends_on.empty() || db_is_ready_,
+          "nothing starts before what it depends on is there");
   require(!earliest_start_ || steady_ >= *earliest_start_, "nothing starts before its back-off is over");
   if (!state_.on_demand) {
     require(file_->end_time == 0 || epoch_seconds(wall_) < file_->end_time, "nothing starts after the end time");
@@ -507,7 +533,13 @@ void World::check_state() {
         "a run that is believed to live is known to the keeper");
   }
   if (state_.status == AppStatus::disabled && !state_.on_demand)
-    require(phase != Phase::running && phase != Phase::waiting, "nothing runs or waits while disabled");
+    require(phase != Phase::running && phase != Phase::waiting && phase != Phase::blocked,
+            "nothing runs or waits while disabled");
+  if (phase == Phase::blocked) {
+    require(!state_.waiting_for.empty() && !state_.on_demand, "what is blocked waits for something");
+    require(state_.last_error.starts_with("waiting for db"), "and says for what");
+    ++counts_["states blocked"];
+  }
   if (strict_disk_ && saves_.size() == durable_ + 0 && !saves_.empty() && is_live(phase)) {
     LifecycleState again;
     again.definition = state_.definition;
@@ -569,6 +601,7 @@ void World::note_backoff(const LifecycleState& before, const Event& event) {
 void World::settle() {
   calm_ = true;
   if (daemon_died_) crash_daemon(false);
+  if (state_.definition && state_.phase != Phase::removed) change_db(true);
   for (int quiet = 0, turns = 0; quiet < 3; ++turns) {
     require(turns < 20'000, "everything that is under way ends");
     if (state_.phase == Phase::removed) return;

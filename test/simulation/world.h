@@ -66,6 +66,8 @@ class World {
   void pass_time();
   void step_wall_clock();
   void disturb();
+  void change_db(bool ready);
+  [[nodiscard]] core::UnmetDependencies unmet(const core::AppDefinition& definition) const;
   void write_disk();
   void crash_daemon(bool with_host);
   void lose_keeper();
@@ -110,6 +112,7 @@ class World {
   std::optional<core::effect::ArmTimer> timer_;
   std::deque<core::Event> inbox_;
   bool daemon_died_ = false;
+  bool db_is_ready_ = false;  // the one app that others may depend on
 
   // In the keeper.
   std::map<core::RunNumber, Run> runs_;

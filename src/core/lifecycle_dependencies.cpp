@@ -1,0 +1,56 @@
+// `depends_on`, section 4.12: an app whose time has come waits until every condition holds, and starts at that instant.
+// Conditions count for starts only: what runs goes on when an app that it depends on ends.
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "core/lifecycle_decider.h"
+
+namespace appmesh::core {
+
+namespace {
+
+constexpr std::string_view kWaitingFor = "waiting for ";
+
+std::string describe(const UnmetDependencies& unmet) {
+  std::string text(kWaitingFor);
+  std::string_view separator;
+  for (const auto& [name, dependency] : unmet) {
+    text += fmt::format("{}{} ({})", separator, name,
+                        dependency.unknown ? "no such application" : to_string(dependency.condition));
+    separator = ", ";
+  }
+  return text;
+}
+
+}  // namespace
+
+void Decider::on(const event::DependenciesChanged& changed) {
+  if (s_.phase == Phase::removed || s_.waiting_for == changed.waiting_for) return;
+  s_.waiting_for = changed.waiting_for;
+  review_dependencies();
+}
+
+void Decider::review_dependencies() {
+  if (s_.phase != Phase::blocked) return;
+  if (s_.waiting_for.empty()) return resume();
+  if (const std::string text = describe(s_.waiting_for); text != s_.last_error) set_error(text);
+}
+
+// A start that is due has to wait. The next occurrence of a recurring app stays planned; should it come first, the
+// earlier one is missed.
+void Decider::block() {
+  s_.phase = Phase::blocked;
+  s_.dormant = false;
+  s_.start_is_due = false;
+  plan_next_occurrence();
+  set_error(describe(s_.waiting_for));
+}
+
+void Decider::forget_waiting() {
+  if (!s_.last_error.starts_with(kWaitingFor)) return;
+  s_.last_error.clear();
+  s_.last_error_time.reset();
+}
+
+}  // namespace appmesh::core
