@@ -49,6 +49,25 @@ boost::json::object tasks_json(const engine::TaskFigures& tasks) {
 
 }  // namespace
 
+boost::json::object instance_json(const engine::AppView& app, std::uint32_t instance, const TimeText& time_text) {
+  boost::json::object json{{"instance", instance},
+                           {"status", static_cast<int>(app.status)},
+                           {"health", app.healthy ? 0 : 1},
+                           {"ready", app.ready},
+                           {"starts", app.starts}};
+  if (app.run_number != 0) json["process_uuid"] = app.run_id;
+  if (app.pid != 0) json["pid"] = app.pid;
+  if (!app.status_text.empty()) json["status_text"] = app.status_text;
+  if (app.return_code) json["return_code"] = *app.return_code;
+  Fields fields(json, time_text);
+  fields.time("last_start_time", app.last_start);
+  fields.time("last_exit_time", app.last_exit);
+  fields.time("next_start_time", app.next_start);
+  if (!app.last_error.empty())
+    json["last_error"] = app.last_error_time ? time_text(*app.last_error_time) + " " + app.last_error : app.last_error;
+  return json;
+}
+
 boost::json::object app_json(const engine::AppView& app, const ProcessSample* sample,
                              const runtime::OutputFiles& outputs, const TimeText& time_text) {
   const core::AppDefinition& definition = *app.definition;

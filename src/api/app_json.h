@@ -14,4 +14,8 @@ namespace appmesh::api {
 [[nodiscard]] boost::json::object app_json(const engine::AppView& app, const ProcessSample* sample,
                                            const runtime::OutputFiles& outputs, const TimeText& time_text);
 
+// One line of `runs` of an app with several instances.
+[[nodiscard]] boost::json::object instance_json(const engine::AppView& app, std::uint32_t instance,
+                                                const TimeText& time_text);
+
 }  // namespace appmesh::api

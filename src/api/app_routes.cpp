@@ -1,7 +1,9 @@
 #include "api/app_routes.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <functional>
 
 #include <boost/json/array.hpp>
 #include <fmt/format.h>
@@ -29,7 +31,13 @@ TimeText time_text(const AppRoutes& wiring) {
 
 boost::json::object show(const AppRoutes& wiring, const engine::AppView& app, const TimeText& text) {
   const auto sample = app.pid != 0 ? wiring.sampler.sample(app.pid) : nullptr;
-  return app_json(app, sample.get(), wiring.engine.outputs(), text);
+  auto json = app_json(app, sample.get(), wiring.engine.outputs(), text);
+  if (app.instance_count == 1) return json;
+  boost::json::array& runs = json["runs"].emplace_array();
+  for (std::uint32_t k = 0; k < app.instance_count; ++k)
+    if (const auto instance = wiring.engine.directory().find_instance(app.definition->name, k))
+      runs.emplace_back(instance_json(*instance, k, text));
+  return json;
 }
 
 Result<engine::AppViewPtr> find_app(const AppRoutes& wiring, const Context& context, core::Access access) {
@@ -191,16 +199,23 @@ awaitable<Response> list_runs(const AppRoutes& wiring, Context& context) {
         return wiring.states.runs(name, static_cast<std::size_t>(limit), before);
       });
   if (!stored) co_return error_response(stored.error());
-  boost::json::array runs;
-  // Rows are written when a run ends; the one that runs now is only known to the engine.
-  if ((*app)->pid != 0 && (*app)->last_start && (!*before || *(*app)->last_start < **before)) {
+  std::vector<store::RunRecord> living;
+  // Rows are written when a run ends; what runs now is only known to the engine.
+  for (std::uint32_t k = 0; k < (*app)->instance_count; ++k) {
+    const auto instance = wiring.engine.directory().find_instance((*app)->definition->name, k);
+    if (instance == nullptr || instance->pid == 0 || !instance->last_start) continue;
+    if (*before && *instance->last_start >= **before) continue;
     store::RunRecord now;
-    now.run_id = (*app)->run_id;
-    now.pid = (*app)->pid;
-    now.start = (*app)->last_start;
+    now.run_id = instance->run_id;
+    now.instance = k;
+    now.pid = instance->pid;
+    now.start = instance->last_start;
     now.reason = "running";
-    runs.emplace_back(run_json(now));
+    living.push_back(std::move(now));
   }
+  stored->insert(stored->begin(), living.begin(), living.end());
+  std::ranges::stable_sort(*stored, std::greater<>{}, [](const store::RunRecord& run) { return run.start; });
+  boost::json::array runs;
   for (const auto& run : *stored)
     if (runs.size() < static_cast<std::size_t>(*limit)) runs.emplace_back(run_json(run));
   co_return json_response(runs);
@@ -256,7 +271,7 @@ void add_app_routes(RouteTable& table, AppRoutes wiring) {
              .pattern = "/appmesh/app/{name}/restart",
              .requirement = Requirement::permission("app-control"),
              .handler = [wiring](Context& context) { return restart_app(wiring, context); },
-             .summary = "Stop an application, then start it",
+             .summary = "Stop an application, then start it; several instances one after the other",
              .tag = "applications",
              .answers = {done, not_allowed, missing, replaced, {412, "The application is not enabled"}}});
   table.add(

@@ -17,10 +17,12 @@ using boost::asio::awaitable;
 constexpr std::int64_t kMaxBytes = 3 * 1024 * 1024;
 constexpr std::int64_t kMinBytes = 1024;
 constexpr std::int64_t kMaxWaitSeconds = 24 * 3600;
+constexpr std::int64_t kMostInstances = 1'000'000;  // a number that is too high is no instance, and said so
 
 struct OutputQuery {
   std::uint64_t position = 0;
   std::uint64_t index = 0;
+  std::uint32_t instance = 0;
   std::uint64_t max_bytes = kMaxBytes;
   std::chrono::seconds timeout{0};
   std::string run_id;
@@ -38,11 +40,13 @@ Result<OutputQuery> read_query(const Request& request) {
   const auto index = query_number(request, "stdout_index", {.minimum = 0, .fallback = 0});
   const auto max_bytes = query_number(request, "stdout_maxsize", {kMinBytes, kMaxBytes, kMaxBytes});
   const auto timeout = query_number(request, "timeout", {0, kMaxWaitSeconds, 0});
-  for (const auto* number : {&position, &index, &max_bytes, &timeout})
+  const auto instance = query_number(request, "instance", {.minimum = 0, .maximum = kMostInstances, .fallback = 0});
+  for (const auto* number : {&position, &index, &max_bytes, &timeout, &instance})
     if (!*number) return std::unexpected(number->error());
   OutputQuery query;
   query.position = static_cast<std::uint64_t>(*position);
   query.index = static_cast<std::uint64_t>(*index);
+  query.instance = static_cast<std::uint32_t>(*instance);
   query.max_bytes = static_cast<std::uint64_t>(*max_bytes);
   query.timeout = std::chrono::seconds(*timeout);
   query.run_id = request.query_value("process_uuid").value_or("");
@@ -94,10 +98,13 @@ Response answer(const OutputQuery& query, const engine::AppView& app, runtime::O
 awaitable<Response> read_output(const AppRoutes& wiring, Context& context) {
   const auto query = read_query(context.request);
   if (!query) co_return error_response(query.error());
-  const std::string& name = context.variable("name");
+  const std::string& public_name = context.variable("name");
   const auto& directory = wiring.engine.directory();
-  auto app = find_app(directory, wiring.users, *context.principal, name, core::Access::read);
+  auto app = find_app(directory, wiring.users, *context.principal, public_name, core::Access::read);
   if (!app) co_return error_response(app.error());
+  if (query->instance > 0) *app = directory.find_instance(public_name, query->instance);
+  if (*app == nullptr) co_return gone();
+  const std::string name = (*app)->definition->name;  // that of the instance
 
   if (query->index > 0) {
     if (query->index > (*app)->kept_runs.size()) co_return gone();
@@ -116,8 +123,8 @@ awaitable<Response> read_output(const AppRoutes& wiring, Context& context) {
       wiring.engine.wait_output(name, (*app)->run_id, query->position, query->timeout,
                                 [done = std::move(done)]() mutable { done({}); });
     });
-    const auto after = directory.find(name);
-    if (after == nullptr || after->generation != (*app)->generation) co_return error_response(no_such_app(name));
+    const auto after = directory.find_instance(public_name, query->instance);
+    if (after == nullptr || after->generation != (*app)->generation) co_return error_response(no_such_app(public_name));
     // A run that was replaced while we waited still has its file: its last bytes are not lost to the one who waited.
     if (after->run_id == (*app)->run_id) *app = after;
   }
@@ -143,6 +150,7 @@ void add_output_routes(RouteTable& table, AppRoutes wiring) {
        .tag = "applications",
        .parameters = {{Parameter::In::query, "stdout_position", "byte offset to read from, default 0"},
                       {Parameter::In::query, "stdout_index", "0 is the current run, 1 the one before it"},
+                      {Parameter::In::query, "instance", "which instance, default 0"},
                       {Parameter::In::query, "stdout_maxsize", "1024 to 3145728 bytes, default 3145728"},
                       {Parameter::In::query, "process_uuid", "the run that is meant"},
                       {Parameter::In::query, "timeout", "seconds to wait for output past the position"},

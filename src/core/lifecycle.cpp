@@ -56,7 +56,8 @@ void Decider::on(const event::Redefined& redefined) {
     return definition().status == AppStatus::enabled ? on(event::Enabled{}) : on(event::Disabled{});
   review_readiness();
   if (!is_enabled()) return;
-  if (needs_restart(*before, definition())) {
+  const bool needs_new_run = needs_restart(*before, definition()) && !(redefined.rolls && is_live());
+  if (needs_new_run) {
     if (is_live()) return stop(StopReason::restarted);
     if (!wait_for_outgoing(StopReason::restarted)) return plan_anew();
     s_.next_start.reset();

@@ -133,6 +133,7 @@ struct Defined {  // a new app: plan its first start
 struct Redefined {
   std::shared_ptr<const AppDefinition> definition;
   UnmetDependencies waiting_for;  // of the new definition
+  bool rolls = false;             // a run that needs a restart gets it later, in its turn among the instances
 };
 struct Enabled {};
 struct Disabled {};
@@ -168,6 +169,9 @@ struct RunStatus {
   RunNumber run = 0;
   std::string text;  // valid UTF-8
 };
+struct Remarked {  // the engine has something to say of the app
+  std::string text;
+};
 struct DependenciesChanged {
   UnmetDependencies waiting_for;
 };
@@ -183,10 +187,11 @@ struct PolicyChanged {
 };
 }  // namespace event
 
-using Event = std::variant<event::Defined, event::Redefined, event::Enabled, event::Disabled, event::Removed,
-                           event::RestartRequested, event::TimerDue, event::RunStarted, event::StartFailed,
-                           event::RunExited, event::RunGone, event::HealthChanged, event::RunReady, event::RunStatus,
-                           event::WatchdogExpired, event::DependenciesChanged, event::KeeperLost, event::PolicyChanged>;
+using Event =
+    std::variant<event::Defined, event::Redefined, event::Enabled, event::Disabled, event::Removed,
+                 event::RestartRequested, event::TimerDue, event::RunStarted, event::StartFailed, event::RunExited,
+                 event::RunGone, event::HealthChanged, event::RunReady, event::RunStatus, event::WatchdogExpired,
+                 event::DependenciesChanged, event::Remarked, event::KeeperLost, event::PolicyChanged>;
 
 enum class Notice : std::uint8_t { start, exit, health, status, removed };  // STDOUT comes from the output follower
 

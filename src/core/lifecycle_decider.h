@@ -31,6 +31,7 @@ class Decider {
   void on(const event::RunStatus& status);
   void on(const event::WatchdogExpired& expired);
   void on(const event::DependenciesChanged& changed);
+  void on(const event::Remarked& remarked) { set_error(remarked.text); }
   void on(const event::KeeperLost&);
   void on(const event::PolicyChanged& changed);
 

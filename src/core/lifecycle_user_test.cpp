@@ -182,5 +182,34 @@ TEST_F(LifecycleTest, RemovingAWaitingAppCancelsItsTimerFirst) {
   EXPECT_THAT(step(event::Removed{}), ElementsAre("REMOVED", "cancel", "delete"));
 }
 
+// ---- Instances ----
+
+TEST_F(LifecycleTest, ARollingChangeGivesARunThatLivesItsNewDefinitionAndLeavesTheRestartForLater) {
+  define_exit(ExitAction::restart);
+  run();
+  AppDefinition d = *state.definition;
+  d.command = "other";
+  EXPECT_THAT(step(event::Redefined{.definition = std::make_shared<AppDefinition>(d), .rolls = true}), IsEmpty());
+  EXPECT_EQ(state.definition->command, "other");
+  EXPECT_THAT(step(event::RestartRequested{}), ElementsAre("stop 1 grace 3"));
+  EXPECT_THAT(end(-15), ElementsAre("start 2"));
+}
+
+TEST_F(LifecycleTest, ARollingChangeOfWhatDoesNotRunIsAnOrdinaryOne) {
+  run();
+  end();
+  AppDefinition d = *state.definition;
+  d.command = "other";
+  EXPECT_THAT(step(event::Redefined{.definition = std::make_shared<AppDefinition>(d), .rolls = true}),
+              ElementsAre("start 2"));
+}
+
+TEST_F(LifecycleTest, ARemarkIsShown) {
+  run();
+  step(event::Remarked{"rolling restart stopped"});
+  EXPECT_EQ(state.last_error, "rolling restart stopped");
+  EXPECT_TRUE(persisted);
+}
+
 }  // namespace
 }  // namespace appmesh::core

@@ -4,6 +4,7 @@
 
 #include <deque>
 
+#include "core/instance_name.h"
 #include "engine/engine.h"
 
 namespace appmesh::engine {
@@ -11,6 +12,9 @@ namespace appmesh::engine {
 struct Engine::App {
   std::uint64_t generation = 0;
   core::LifecycleState state;
+  std::uint32_t instance = 0;                   // see core/instance_name.h
+  std::uint32_t instance_count = 1;             // of instance 0: how many there are, itself included
+  std::optional<core::RunNumber> restart_past;  // a rolling restart is to bring it past this run; saved
   TimerId timer = 0;
   std::shared_ptr<TaskQueue> tasks;
   std::optional<AttachTarget> attach;  // what the next start takes instead of starting anything
@@ -33,6 +37,8 @@ struct Engine::App {
   std::vector<Done<FinishedRun>> finished_waiters;  // of an on-demand run
 
   [[nodiscard]] const std::string& name() const { return state.definition->name; }
+  // As users know it, for events and messages.
+  [[nodiscard]] std::string public_name() const { return std::string(core::split_instance(name()).app); }
   [[nodiscard]] RunTicket ticket() const { return {name(), run_id.text(), generation}; }
 };
 

@@ -3,9 +3,21 @@
 #include <algorithm>
 #include <mutex>
 
+#include "core/instance_name.h"
+
 namespace appmesh::engine {
 
 AppViewPtr AppDirectory::find(std::string_view name) const {
+  return name.find('#') == std::string_view::npos ? find_key(name) : nullptr;
+}
+
+AppViewPtr AppDirectory::find_instance(std::string_view name, std::uint32_t instance) const {
+  const AppViewPtr app = find(name);
+  if (app == nullptr || instance >= app->instance_count) return nullptr;
+  return instance == 0 ? app : find_key(core::instance_key(name, instance));
+}
+
+AppViewPtr AppDirectory::find_key(std::string_view name) const {
   const std::shared_lock lock(mutex_);
   const auto found = views_.find(name);
   return found == views_.end() ? nullptr : found->second;
@@ -16,7 +28,8 @@ std::vector<AppViewPtr> AppDirectory::list() const {
   {
     const std::shared_lock lock(mutex_);
     views.reserve(views_.size());
-    for (const auto& [name, view] : views_) views.push_back(view);
+    for (const auto& [name, view] : views_)
+      if (name.find('#') == std::string::npos) views.push_back(view);
   }
   std::ranges::sort(views, {}, [](const AppViewPtr& view) -> const std::string& { return view->definition->name; });
   return views;

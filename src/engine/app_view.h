@@ -22,6 +22,7 @@ struct AppView {
   std::shared_ptr<const core::AppDefinition> definition;
   core::AppStatus status = core::AppStatus::enabled;
   core::Phase phase = core::Phase::idle;
+  std::uint32_t instance_count = 1;  // instances 1.. are found with AppDirectory::find_instance()
   bool on_demand = false;
   bool healthy = false;
   bool ready = false;                      // the run that lives, section 4.12
@@ -48,7 +49,9 @@ using AppViewPtr = std::shared_ptr<const AppView>;
 class AppDirectory {
  public:
   [[nodiscard]] AppViewPtr find(std::string_view name) const;  // nullptr: no such app
-  [[nodiscard]] std::vector<AppViewPtr> list() const;          // sorted by name
+  // The picture of one instance (its definition has the name of core/instance_name.h); 0 is the app itself.
+  [[nodiscard]] AppViewPtr find_instance(std::string_view name, std::uint32_t instance) const;
+  [[nodiscard]] std::vector<AppViewPtr> list() const;  // sorted by name, without further instances
 
   void publish(AppViewPtr view);
   void erase(const std::string& name);
@@ -58,6 +61,8 @@ class AppDirectory {
     using is_transparent = void;
     std::size_t operator()(std::string_view name) const noexcept { return std::hash<std::string_view>{}(name); }
   };
+
+  [[nodiscard]] AppViewPtr find_key(std::string_view name) const;
 
   mutable std::shared_mutex mutex_;  // held for a lookup or the swap of one pointer, never over work
   std::unordered_map<std::string, AppViewPtr, NameHash, std::equal_to<>> views_;

@@ -48,7 +48,12 @@ core::UnmetDependencies Engine::unmet_dependencies(const core::AppDefinition& de
   for (const auto& [name, condition] : definition.depends_on) {
     const auto found = apps_.find(name);
     const bool known = found != apps_.end() && !found->second->state.on_demand;
-    if (!known || !holds(found->second->state, condition)) unmet[name] = {.condition = condition, .unknown = !known};
+    bool all_hold = known;
+    for (std::uint32_t k = 0; all_hold && k < found->second->instance_count; ++k) {
+      const auto instance = apps_.find(core::instance_key(name, k));
+      all_hold = instance != apps_.end() && holds(instance->second->state, condition);
+    }
+    if (!all_hold) unmet[name] = {.condition = condition, .unknown = !known};
   }
   return unmet;
 }
@@ -64,11 +69,11 @@ void Engine::restore_dependencies(const std::string& name) {
 void Engine::tell_dependants(const std::string& name) {
   if (recovering_ || !dependencies_.has_dependants(name)) return;
   for (const auto& dependant : dependencies_.dependants_of(name)) {
-    const auto found = apps_.find(dependant);
-    if (found == apps_.end() || found->second->state.on_demand) continue;
-    auto unmet = unmet_dependencies(*found->second->state.definition);
-    if (unmet != found->second->state.waiting_for)
-      feed(*found->second, core::event::DependenciesChanged{std::move(unmet)});
+    for_each_instance(dependant, [&](App& app) {
+      if (app.state.on_demand) return;
+      auto unmet = unmet_dependencies(*app.state.definition);
+      if (unmet != app.state.waiting_for) feed(app, core::event::DependenciesChanged{std::move(unmet)});
+    });
   }
 }
 

@@ -227,12 +227,15 @@ void Engine::take_definition(core::AppDefinition definition, Expected expected, 
   if (expected.generation.has_value() != (existing != nullptr) ||
       (existing != nullptr && existing->generation != *expected.generation))
     return done(std::unexpected(replaced(definition.name)));
-  if (existing == nullptr && apps_.size() >= options_.max_apps)
+  const std::size_t had = existing == nullptr ? 0 : existing->instance_count;
+  if (definition.instances > had && apps_.size() + definition.instances - had > options_.max_apps)
     return done(fail(ErrorKind::unavailable, fmt::format("no more than {} applications", options_.max_apps)));
   if (existing != nullptr && existing->state.on_demand)
     return done(fail(ErrorKind::conflict, fmt::format("<{}> is an on-demand run: remove it first", definition.name)));
 
   const bool is_own = existing != nullptr && existing->pid == definition.pid;
+  if (definition.pid != 0 && !is_own && definition.instances > 1)
+    return done(fail(ErrorKind::invalid_argument, "field 'pid': an application with several instances cannot attach"));
   if (definition.pid != 0 && !is_own && !target) return find_target(std::move(definition), expected, std::move(done));
   if (target && existing != nullptr && existing->state.phase == core::Phase::starting)
     return done(fail(ErrorKind::conflict, fmt::format("<{}> is being started, try again", definition.name)));
@@ -296,6 +299,7 @@ void Engine::definition_saved(std::shared_ptr<const core::AppDefinition> definit
     place_subscription(app->name());
     save_state(*app);
     feed(*app, core::event::Defined{unmet_dependencies(*definition)});
+    scale(definition->name);
   } else {
     app = find(definition->name, generation);
     if (app == nullptr) {  // a policy removed the app while its file was written
@@ -305,8 +309,7 @@ void Engine::definition_saved(std::shared_ptr<const core::AppDefinition> definit
     }
     app->attach = target;
     place_subscription(app->name());
-    feed(*app, core::event::Redefined{definition, unmet_dependencies(*definition)});
-    if (App* still = find(definition->name, generation)) settle_limits(*still);
+    redefine(definition->name, definition);
   }
   // What runs makes way for the adopted process, and a schedule does not delay it.
   const auto waiting = apps_.find(definition->name);
@@ -336,12 +339,10 @@ void Engine::set_enabled(std::string name, bool enabled, std::uint64_t generatio
         if (!saved) return done(std::unexpected(saved.error()));
         done(true);
       });
-      if (enabled)
-        feed(**app, core::event::Enabled{});
-      else {
-        (*app)->attach.reset();
-        feed(**app, core::event::Disabled{});
-      }
+      if (!enabled) (*app)->attach.reset();
+      for_each_instance(name, [&](App& instance) {
+        feed(instance, enabled ? core::Event(core::event::Enabled{}) : core::Event(core::event::Disabled{}));
+      });
     });
   });
 }
@@ -352,7 +353,10 @@ void Engine::restart_app(std::string name, std::uint64_t generation, Done<> done
     if (!app) return done(std::unexpected(app.error()));
     if ((*app)->state.status != core::AppStatus::enabled)
       return done(fail(ErrorKind::precondition_failed, fmt::format("<{}> is not enabled", name)));
-    feed(**app, core::event::RestartRequested{});
+    if ((*app)->instance_count > 1)
+      restart_all(name);
+    else
+      feed(**app, core::event::RestartRequested{});
     done({});
   });
 }
@@ -440,6 +444,7 @@ void Engine::create_on_demand(OnDemandRequest request, Done<RunTicket> started, 
   core::AppDefinition definition = std::move(request.definition);
   definition.name = std::move(*name);
   definition.status = core::AppStatus::not_available;
+  definition.instances = 1;
   definition.register_time = core::epoch_seconds(now.wall);
   App& app = add_app(std::make_shared<const core::AppDefinition>(std::move(definition)));
   app.state.on_demand = core::OnDemand{.timeout = request.timeout, .remove_at = now.steady + request.lifetime};

@@ -163,6 +163,22 @@ class Engine {
 
   [[nodiscard]] Result<void> check_dependencies(const core::AppDefinition& definition) const;
   [[nodiscard]] core::UnmetDependencies unmet_dependencies(const core::AppDefinition& definition) const;
+  [[nodiscard]] App* instance_of(const std::string& name, std::uint32_t instance);
+  void for_each_instance(const std::string& name, const std::function<void(App&)>& action);
+  App& add_instance(const App& first, std::uint32_t instance);
+  void scale(const std::string& name);
+  void redefine(const std::string& name, const std::shared_ptr<const core::AppDefinition>& definition);
+  void instance_deleted(const std::string& name, std::uint32_t instance, std::uint32_t count);
+
+  void restart(App& app);
+  void restart_all(const std::string& name);
+  void roll(const std::string& name, bool all = false);
+  void roll_next(const std::string& name);
+  void roll_on(App& app);
+  void stop_roll(const std::string& name, const std::string& why);
+  void end_roll(const std::string& name);
+  void resume_rolls();
+
   void restore_dependencies(const std::string& name);
   void tell_dependants(const std::string& name);
   void expect_dependencies();
@@ -175,6 +191,7 @@ class Engine {
   void change_main(LiveRun& run, std::int32_t pid);
 
   [[nodiscard]] EventHub::Directory event_directory();
+  [[nodiscard]] EventApp event_app(const App& app);
   void publish_notice(App& app, const core::effect::Publish& notice);
   void tell_gone(App& app, const LiveRun& run);
   // A subscription that comes with a registration: kept until place_subscription(), which the request calls when the
@@ -216,7 +233,7 @@ class Engine {
   Done<T> releasing(std::string name, Done<T> done);
 
   Result<void> load();
-  void load_app(std::shared_ptr<const core::AppDefinition> definition, const store::SavedApp* saved, bool on_demand);
+  void load_app(App& app, const store::SavedApp* saved, bool on_demand);
   void recover(const std::vector<runtime::KnownRun>& known);
   void recover_app(App& app, const std::vector<const runtime::KnownRun*>& runs);
   void adopt_orphan(const runtime::KnownRun& run, const runtime::RunTag& tag);
@@ -244,6 +261,12 @@ class Engine {
   std::unordered_map<std::string, AppPtr> apps_;
   DependencyGraph dependencies_;
   bool recovering_ = false;
+  struct Roll {
+    std::uint32_t instance = 0;  // whose turn it is
+    bool asked = false;          // it was told to restart
+    TimerId timer = 0;           // 0: between two turns
+  };
+  std::unordered_map<std::string, Roll> rolls_;
   std::unordered_map<std::string, core::RunNumber> orphan_numbers_;  // highest run of a deleted app that still lives
   struct QueuedEvent {
     std::string app;

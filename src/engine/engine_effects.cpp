@@ -134,7 +134,7 @@ void Engine::settle_limits(App& app) {
   if (app.state.phase != core::Phase::running || app.state.on_demand) return;
   LiveRun* run = supervisor_.find(app.run_id);
   if (run == nullptr || run->main != LiveRun::Main::alive) return;
-  if (!supervisor_.change_limits(*run, limits_of(*app.state.definition))) feed(app, core::event::RestartRequested{});
+  if (!supervisor_.change_limits(*run, limits_of(*app.state.definition))) restart(app);
 }
 
 // One file more than is shown: whoever waits for the rest of a run that was just replaced still gets it.
@@ -153,6 +153,7 @@ void Engine::publish(App& app) {
   view->definition = state.definition;
   view->status = state.status;
   view->phase = state.phase;
+  view->instance_count = app.instance_count;
   view->on_demand = state.on_demand.has_value();
   view->healthy = state.healthy;
   view->ready = state.ready;
@@ -177,7 +178,8 @@ void Engine::publish(App& app) {
   health_.follow(app.name(), app.generation, state.phase == core::Phase::running ? app.run_number : 0,
                  state.definition);
   follow_readiness(app);
-  tell_dependants(app.name());
+  tell_dependants(app.public_name());
+  roll_on(app);
 }
 
 void Engine::save_state(const App& app, store::StateStore::Done done) {
@@ -187,11 +189,12 @@ void Engine::save_state(const App& app, store::StateStore::Done done) {
     saved["run_pid"] = app.pid;
     if (app.outgoing_id) saved["outgoing_run_id"] = app.outgoing_id->text();
   }
+  if (app.restart_past) saved["restart_past"] = *app.restart_past;
   states_.save_app({app.name(), boost::json::serialize(saved), {}}, std::move(done));
 }
 
 void Engine::save_definition(App& app) {
-  if (app.state.on_demand) return;
+  if (app.state.on_demand || app.instance > 0) return;
   if (app.state.definition->status != app.state.status) {
     core::AppDefinition changed = *app.state.definition;
     changed.status = app.state.status;
@@ -211,8 +214,11 @@ void Engine::save_definition(App& app) {
 void Engine::delete_app(App& app) {
   const std::string name = app.name();
   timers_.cancel(app.timer);
-  app.tasks->close();
-  hub_.removed({app.state.definition, app.generation});
+  if (app.instance == 0) app.tasks->close();  // it is shared by all instances
+  if (app.instance == 0)
+    hub_.removed({app.state.definition, app.generation});
+  else
+    hub_.instance_removed(name);
   for (const auto& id : {app.run_id, app.outgoing_id.value_or(app.run_id)}) {
     LiveRun* run = supervisor_.find(id);
     if (run == nullptr) continue;
@@ -225,7 +231,7 @@ void Engine::delete_app(App& app) {
   }
   for (const core::RunNumber kept : app.kept_runs) outputs_.remove(name, kept);
   if (app.run_number != 0) outputs_.remove(name, app.run_number);
-  if (!app.state.on_demand) definitions_.remove(name, nullptr);
+  if (!app.state.on_demand && app.instance == 0) definitions_.remove(name, nullptr);
   states_.delete_app(name);
   directory_.erase(name);
   health_.forget(name);
@@ -237,9 +243,16 @@ void Engine::delete_app(App& app) {
   removed(std::exchange(app.started_waiters, {}));
   removed(std::exchange(app.finished_waiters, {}));
   removed(std::exchange(app.saved_waiters, {}));
+  const std::string public_name = app.public_name();
+  const std::uint32_t instance = app.instance;
+  const std::uint32_t count = app.instance_count;
   apps_.erase(name);
-  dependencies_.set(name, {});
-  tell_dependants(name);
+  if (instance == 0) {
+    dependencies_.set(name, {});
+    end_roll(name);
+  }
+  instance_deleted(public_name, instance, count);
+  tell_dependants(public_name);
 }
 
 // ---- what happened to runs
@@ -343,7 +356,7 @@ void Engine::orphan_gone(const LiveRun& run) {
 void Engine::record(const LiveRun& run, store::StateStore::Done done) {
   store::RunRecord row;
   row.run_id = run.id.text();
-  row.app = run.tag.app;
+  row.app = core::split_instance(run.tag.app).app;
   row.run_number = run.tag.run_number;
   row.instance = run.tag.instance;
   row.pid = run.pid;

@@ -9,16 +9,20 @@
 
 namespace appmesh::engine {
 
+EventApp Engine::event_app(const App& app) {
+  const App* first = app.instance == 0 ? &app : instance_of(app.public_name(), 0);
+  return {app.state.definition, first == nullptr ? app.generation : first->generation};
+}
+
 EventHub::Directory Engine::event_directory() {
-  const auto event_app = [](const App& app) { return EventApp{app.state.definition, app.generation}; };
   return {.apps =
-              [this, event_app] {
+              [this] {
                 std::vector<EventApp> apps;
                 apps.reserve(apps_.size());
                 for (const auto& [name, app] : apps_) apps.push_back(event_app(*app));
                 return apps;
               },
-          .app = [this, event_app](const std::string& name) -> std::optional<EventApp> {
+          .app = [this](const std::string& name) -> std::optional<EventApp> {
             const auto found = apps_.find(name);
             if (found == apps_.end()) return std::nullopt;
             return event_app(*found->second);
@@ -39,7 +43,7 @@ EventHub::Directory Engine::event_directory() {
 }
 
 void Engine::publish_notice(App& app, const core::effect::Publish& notice) {
-  const EventApp subject{app.state.definition, app.generation};
+  const EventApp subject = event_app(app);
   const auto on_or_off = [](bool on) { return on ? "enabled" : "disabled"; };
   switch (notice.notice) {
     case core::Notice::start: {
@@ -77,7 +81,7 @@ void Engine::tell_gone(App& app, const LiveRun& run) {
     exit = std::move(found->second);
     app.exits.erase(found);
   }
-  hub_.gone({app.state.definition, app.generation}, {run.id, run.tag.run_number}, std::move(exit));
+  hub_.gone(event_app(app), {run.id, run.tag.run_number}, std::move(exit));
 }
 
 // ---- subscriptions

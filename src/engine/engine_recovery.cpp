@@ -63,10 +63,18 @@ Result<void> Engine::load() {
   for (const auto& refused : loaded.refused)
     spdlog::error("definition {} is left alone: {}", refused.file.filename().string(), refused.error.message);
   for (auto& definition : loaded.definitions) {
-    const auto state = states.find(definition.name);
-    const bool has_state = state != states.end() && state->second->definition.empty();
-    load_app(std::make_shared<const core::AppDefinition>(std::move(definition)), has_state ? state->second : nullptr,
-             false);
+    const auto state_of = [&](const App& app) {
+      const auto state = states.find(app.name());
+      return state != states.end() && state->second->definition.empty() ? state->second : nullptr;
+    };
+    App& first = add_app(std::make_shared<const core::AppDefinition>(std::move(definition)));
+    dependencies_.set(first.name(), first.state.definition->depends_on);
+    first.instance_count = first.state.definition->instances;
+    load_app(first, state_of(first), false);
+    for (std::uint32_t k = 1; k < first.instance_count; ++k) {
+      App& instance = add_instance(first, k);
+      load_app(instance, state_of(instance), false);
+    }
   }
   for (const auto& app : *saved) {
     if (apps_.contains(app.name)) continue;
@@ -79,15 +87,12 @@ Result<void> Engine::load() {
     parsed->definition.status = core::AppStatus::not_available;
     if (const auto* owner = json->if_contains("owner"); owner != nullptr && owner->is_string())
       parsed->definition.owner = owner->get_string();
-    load_app(std::make_shared<const core::AppDefinition>(std::move(parsed->definition)), &app, true);
+    load_app(add_app(std::make_shared<const core::AppDefinition>(std::move(parsed->definition))), &app, true);
   }
   return {};
 }
 
-void Engine::load_app(std::shared_ptr<const core::AppDefinition> definition, const store::SavedApp* saved,
-                      bool on_demand) {
-  App& app = add_app(std::move(definition));
-  if (!on_demand) dependencies_.set(app.name(), app.state.definition->depends_on);
+void Engine::load_app(App& app, const store::SavedApp* saved, bool on_demand) {
   const core::AppStatus status = app.state.status;
   if (on_demand) app.state.on_demand.emplace();
   if (saved == nullptr) return;
@@ -100,6 +105,8 @@ void Engine::load_app(std::shared_ptr<const core::AppDefinition> definition, con
     spdlog::error("state of {}: {}", app.name(), state.error().message);
   app.state.status = status;  // the definition on disk decides: people may edit it
   const SavedRun run = saved_run(*json);
+  if (const auto* past = json->if_contains("restart_past"); past != nullptr && past->is_int64())
+    app.restart_past = static_cast<core::RunNumber>(past->get_int64());
   app.saved_run_id = run.run_id;
   app.saved_outgoing_id = run.outgoing_id;
   if (const auto id = runtime::RunId::parse(run.run_id)) {
@@ -128,6 +135,7 @@ void Engine::recover(const std::vector<runtime::KnownRun>& known) {
   for (const auto& [name, generation] : apps)
     if (App* app = find(name, generation)) recover_app(*app, by_app[name]);
   settle_dependencies();
+  resume_rolls();
   sort_outputs();
   supervisor_.remove_stray_cgroups();
   notify_.remove_strays();
@@ -195,7 +203,8 @@ void Engine::recover_app(App& app, const std::vector<const runtime::KnownRun*>& 
       number = saved_current;
       store::RunRecord row;
       row.run_id = app.saved_run_id;
-      row.app = app.name();
+      row.app = app.public_name();
+      row.instance = app.instance;
       row.run_number = number;
       row.start = app.state.last_start;
       row.end = platform::wall_now();

@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
+#include "core/instance_name.h"
 #include "engine/event_channel.h"
 #include "platform/clock.h"
 
@@ -46,6 +47,8 @@ Result<> EventHub::subscribe(Subscription subscription) {
     auto app = directory_.app(wanted.app);
     if (!app) return fail(ErrorKind::not_found, fmt::format("No such application <{}> found", wanted.app));
     member->generation = app->generation;
+    for (std::uint32_t k = 1; k < app->definition->instances; ++k)
+      if (auto instance = directory_.app(core::instance_key(wanted.app, k))) apps.push_back(std::move(*instance));
     apps.push_back(std::move(*app));
   }
   // Before it is a member: what others have not been told yet is older than this subscription.
@@ -103,45 +106,51 @@ void EventHub::forget_if_idle(const std::string& app) {
 }
 
 bool EventHub::concerns_nobody(const std::string& app) const {
-  return wildcards_.empty() && !channels_.contains(app);
+  return wildcards_.empty() && members_of(app) == nullptr && !channels_.contains(app);
+}
+
+// Subscriptions are to the app: those of an instance are in the channel of instance 0.
+const std::vector<EventHub::MemberPtr>* EventHub::members_of(const std::string& app) const {
+  const auto channel = channels_.find(std::string(core::split_instance(app).app));
+  return channel == channels_.end() ? nullptr : &channel->second->members;
 }
 
 bool EventHub::is_followed(const std::string& app) const {
   const auto follows = [](const MemberPtr& member) { return member->subscription.mask.has(EventKind::output); };
-  const auto channel = channels_.find(app);
-  return std::ranges::any_of(wildcards_, follows) ||
-         (channel != channels_.end() && std::ranges::any_of(channel->second->members, follows));
+  const auto* members = members_of(app);
+  return std::ranges::any_of(wildcards_, follows) || (members != nullptr && std::ranges::any_of(*members, follows));
 }
 
 bool EventHub::all_behind(const std::string& app) const {
   const auto keeps_up = [](const MemberPtr& member) {
     return member->subscription.mask.has(EventKind::output) && !member->subscription.sink->is_behind();
   };
-  const auto channel = channels_.find(app);
-  return std::ranges::none_of(wildcards_, keeps_up) &&
-         (channel == channels_.end() || std::ranges::none_of(channel->second->members, keeps_up));
+  const auto* members = members_of(app);
+  return std::ranges::none_of(wildcards_, keeps_up) && (members == nullptr || std::ranges::none_of(*members, keeps_up));
 }
 
 // ---- telling
 // ------------------------------------------------------------------------------------------------------------
 
-void EventHub::emit(const EventApp& app, EventKind kind, const boost::json::object& data) {
+void EventHub::emit(const EventApp& app, EventKind kind, boost::json::object data) {
+  const auto [public_name, instance] = core::split_instance(app.name());
+  if (app.definition->instances > 1 && kind != EventKind::removed) data["instance"] = instance;
   std::vector<MemberPtr> receivers;
   const auto wants = [&](const MemberPtr& member) {
     return member->subscription.mask.has(kind) && (member->generation == 0 || member->generation == app.generation);
   };
   std::ranges::copy_if(wildcards_, std::back_inserter(receivers), wants);
-  if (const auto channel = channels_.find(app.name()); channel != channels_.end())
-    std::ranges::copy_if(channel->second->members, std::back_inserter(receivers), wants);
+  if (const auto* members = members_of(app.name()))
+    std::ranges::copy_if(*members, std::back_inserter(receivers), wants);
   if (receivers.empty()) return;
 
   auto event = std::make_shared<Event>();
   event->kind = kind;
   event->sequence = ++sequence_;
   event->app = app.definition;
-  event->members =
-      fmt::format(R"("event_type":"{}","app_name":"{}","timestamp":{},"sequence":{},"data":{}}})", to_string(kind),
-                  app.name(), core::epoch_seconds(platform::wall_now()), event->sequence, boost::json::serialize(data));
+  event->members = fmt::format(R"("event_type":"{}","app_name":"{}","timestamp":{},"sequence":{},"data":{}}})",
+                               to_string(kind), public_name, core::epoch_seconds(platform::wall_now()), event->sequence,
+                               boost::json::serialize(data));
   const EventPtr shared = std::move(event);
   std::vector<const EventSink*> full;
   for (const MemberPtr& member : receivers)
@@ -211,6 +220,14 @@ void EventHub::removed(const EventApp& app) {
       member->subscription.sink->ended(member->subscription.id);
     }
     forget_if_idle(app.name());
+  });
+}
+
+void EventHub::instance_removed(const std::string& key) {
+  if (!channels_.contains(key)) return;
+  in_order(key, [this, key] {
+    if (const auto channel = channels_.find(key); channel != channels_.end()) channel->second->follows.clear();
+    forget_if_idle(key);
   });
 }
 

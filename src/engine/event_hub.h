@@ -26,7 +26,8 @@
 
 namespace appmesh::engine {
 
-// An app at one moment. The generation tells it from another of the same name.
+// An app, or one instance of it (core/instance_name.h), at one moment. The generation, that of the app for all of its
+// instances, tells it from another of the same name. Each instance has an order of its own.
 struct EventApp {
   std::shared_ptr<const core::AppDefinition> definition;
   std::uint64_t generation = 0;
@@ -78,6 +79,8 @@ class EventHub {
   void gone(const EventApp& app, const EventRun& run, std::optional<boost::json::object> exit);
   void tell(const EventApp& app, EventKind kind, boost::json::object data);
   void removed(const EventApp& app);
+  // One instance of an app is no more, which nobody is told: its output is not followed any longer.
+  void instance_removed(const std::string& key);
 
  private:
   struct Member;
@@ -89,7 +92,8 @@ class EventHub {
   [[nodiscard]] bool is_followed(const std::string& app) const;
   [[nodiscard]] bool all_behind(const std::string& app) const;
   [[nodiscard]] Follow* find(const std::string& app, const runtime::RunId& run, std::uint64_t token);
-  void emit(const EventApp& app, EventKind kind, const boost::json::object& data);
+  [[nodiscard]] const std::vector<MemberPtr>* members_of(const std::string& app) const;  // null: none
+  void emit(const EventApp& app, EventKind kind, boost::json::object data);
   void end(const MemberPtr& member);
   void forget_if_idle(const std::string& app);
 

@@ -12,6 +12,7 @@
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
+#include "core/instance_name.h"
 #include "platform/clock.h"
 #include "platform/process.h"
 #include "platform/random.h"
@@ -143,6 +144,7 @@ LiveRun& RunSupervisor::start(const core::AppDefinition& definition, std::uint64
   run.id = runtime::RunId::random();
   run.app_generation = app_generation;
   run.tag.app = definition.name;
+  run.tag.instance = core::split_instance(definition.name).instance;
   run.tag.run_number = number;
   run.tag.kind = kind;
   run.tag.awaited = awaited;

@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include "core/instance_name.h"
 #include "platform/clock.h"
 #include "platform/file.h"
 #include "platform/user.h"
@@ -66,7 +67,7 @@ std::vector<std::string> build_environment(const core::AppDefinition& definition
     for (const auto& [name, value] : *definition.sec_env) variables[name] = value;
   variables["APP_MESH_PROCESS_KEY"] = tag.process_key;
   variables["APP_MESH_PROCESS_ID"] = id.text();
-  variables["APP_MESH_APPLICATION_NAME"] = definition.name;
+  variables["APP_MESH_APPLICATION_NAME"] = core::split_instance(definition.name).app;
   variables["APP_MESH_INSTANCE"] = std::to_string(tag.instance);
   variables["APP_MESH_LAUNCH_TIME"] =
       fmt::format("{:%Y-%m-%dT%H:%M:%S}", fmt::gmtime(std::chrono::system_clock::to_time_t(platform::wall_now())));

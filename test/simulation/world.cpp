@@ -23,7 +23,7 @@ std::string name_of(const Event& event) {
                                  "Removed",     "RestartRequested", "TimerDue",        "RunStarted",
                                  "StartFailed", "RunExited",        "RunGone",         "HealthChanged",
                                  "RunReady",    "RunStatus",        "WatchdogExpired", "DependenciesChanged",
-                                 "KeeperLost",  "PolicyChanged"};
+                                 "Remarked",    "KeeperLost",       "PolicyChanged"};
   return kNames[event.index()];
 }
 
