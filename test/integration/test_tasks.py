@@ -8,6 +8,7 @@ import threading
 
 import pytest
 from harness.daemon import PROGRAMS
+from harness.tcp import TcpClient
 from harness.waiting import eventually
 
 PYTHON = sys.executable
@@ -189,6 +190,35 @@ def test_a_caller_that_hangs_up_frees_its_place(admin, keyed, pool):
     answer(admin, name, key, b"y")
     assert caller.result().body == b"y"
     assert admin.app(name)["tasks"]["abandoned"] == 3
+
+
+def test_callers_and_workers_over_tcp_that_hang_up_leave_nothing_behind(admin, daemon, keyed):
+    name, key = keyed
+    path = f"/appmesh/app/{name}/task"
+    with TcpClient(daemon) as gone:
+        gone.token = admin.token
+        for number in range(3):
+            gone.send("POST", path, body=b"%d" % number)
+        eventually(lambda: queued(admin, name, 3), "three wait")
+    eventually(lambda: queued(admin, name, 0), "their places are free")
+    with TcpClient(daemon) as gone:
+        gone.send("GET", path, token=None, query={"process_key": key})
+        eventually(lambda: is_waiting(admin, name), "it waits")
+    eventually(lambda: admin.app(name)["tasks"]["waiting_workers"] == 0, "the fetch has gone")
+    with TcpClient(daemon) as caller, TcpClient(daemon) as worker_side:
+        caller.token = admin.token
+        fetched = worker_side.send("GET", path, token=None, query={"process_key": key})
+        asked = caller.send("POST", path, body=b"x")
+        assert worker_side.receive(fetched).body == b"x"
+        # The answer and the next fetch leave together, as a worker in a hurry does it.
+        answered = worker_side.send("PUT", path, token=None, query={"process_key": key}, body=b"y")
+        fetched = worker_side.send("GET", path, token=None, query={"process_key": key})
+        assert worker_side.receive(answered).status == 200
+        assert caller.receive(asked).body == b"y"
+        again = caller.send("POST", path, body=b"z")
+        assert worker_side.receive(fetched).body == b"z"
+        worker_side.request("PUT", path, token=None, query={"process_key": key}, body=b"end")
+        assert caller.receive(again).body == b"end"
 
 
 def test_the_queue_is_bounded(admin, keyed):
