@@ -14,7 +14,18 @@ VERSIONS = [line for line in (FOLDER / "versions.txt").read_text().split("\n") i
 sys.path.insert(0, str(FOLDER))
 import smoke  # noqa: E402
 
-CASES = [(version, step) for version in VERSIONS for step in smoke.steps(version)]
+# What a version cannot do here yet, and why.
+EVENT_FIRST = "an event may leave before the answer that names its subscription, and 2.x takes it for the answer"
+KNOWN = {
+    ("2.2.7", "tcp: subscribe"): EVENT_FIRST,
+    ("2.2.7", "wss: subscribe"): EVENT_FIRST,
+    ("3.0.14", "wss: file round trip"): "it sends its session's token to the file routes, which take their one-time token only",
+}
+CASES = [
+    pytest.param(version, step, id=f"{version}-{step}", marks=[pytest.mark.xfail(reason=KNOWN[version, step])]
+                 if (version, step) in KNOWN else [])
+    for version in VERSIONS for step in smoke.steps(version)
+]
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +53,7 @@ def run(version, daemon, scratch):
     return found
 
 
-@pytest.mark.parametrize(("version", "step"), CASES, ids=[f"{version}-{step}" for version, step in CASES])
+@pytest.mark.parametrize(("version", "step"), CASES)
 def test_published_client(version, step, outcomes):
     outcome = outcomes(version)
     assert step in outcome, f"the script ended before: {outcome[None]}"
