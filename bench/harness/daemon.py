@@ -126,9 +126,9 @@ class Daemon:
     def pids(self):
         return [self.process.pid, self.keeper]
 
-    def load(self, program, *arguments, timeout=600):
+    def load(self, program, *arguments, timeout=600, url=None):
         """Runs a load program against this daemon and returns the JSON that it prints."""
-        done = subprocess.run([self.bin / program, "--url", self.url, "--ca", self.ca, *map(str, arguments)],
+        done = subprocess.run([self.bin / program, "--url", url or self.url, "--ca", self.ca, *map(str, arguments)],
                               env=os.environ | {"APPMESH_BENCH_TOKEN": self.token}, capture_output=True, text=True,
                               timeout=timeout, check=False)
         if done.returncode != 0:

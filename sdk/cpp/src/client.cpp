@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <charconv>
+#include <utility>
 
 #include <appmesh/client.h>
 #include <appmesh/url.h>
@@ -7,6 +8,7 @@
 #include <boost/json/serialize.hpp>
 
 #include "client_json.h"
+#include "session.h"
 
 namespace appmesh {
 
@@ -43,27 +45,60 @@ std::string message_of(const Response& response) {
 
 }  // namespace
 
-Client::Client(ClientOptions options) : options_(std::move(options)) {
-  transport_ = make_https_transport(options_.url, options_.transport);
-}
+Client::Client(ClientOptions options) : Client(make_transport(options.url, options.transport), options) {}
 Client::Client(std::unique_ptr<Transport> transport, ClientOptions options)
-    : options_(std::move(options)), transport_(std::move(transport)) {}
+    : options_(std::move(options)), session_(std::make_unique<Session>()), transport_(std::move(transport)) {
+  session_->token = std::exchange(options_.token, {});
+}
 Client::Client(Client&&) noexcept = default;
-Client& Client::operator=(Client&&) noexcept = default;
+Client& Client::operator=(Client&& other) noexcept {
+  transport_ = std::move(other.transport_);  // first: what it still tells goes to our own session
+  session_ = std::move(other.session_);
+  options_ = std::move(other.options_);
+  return *this;
+}
+// The transport goes first, and its reader with it; then the subscriptions.
 Client::~Client() = default;
+
+std::string Client::token() const {
+  const std::lock_guard lock(session_->mutex);
+  return session_->token;
+}
+void Client::set_token(std::string token) {
+  const std::lock_guard lock(session_->mutex);
+  session_->token = std::move(token);
+}
 
 Response Client::exchange(Request request) {
   const bool authorised = std::any_of(request.headers.begin(), request.headers.end(),
                                       [](const auto& field) { return field.first == "Authorization"; });
-  if (!authorised && !options_.token.empty()) request.headers.emplace_back("Authorization", "Bearer " + options_.token);
+  std::string used = authorised ? std::string() : token();
   if (!options_.forward_to.empty()) {
     // A target without a port means the port that we ourselves talk to (section 1.9).
     const Url target = Url::parse(options_.forward_to, Url::parse(transport_->peer()).port);
     request.headers.emplace_back("X-Target-Host", target.authority());
   }
   request.headers.emplace_back("User-Agent", "appmesh/cpp");
+  for (;;) {
+    Response response = exchange_once(request, used);
+    if (response.status != 401 || used.empty()) return response;
+    // Another thread may have renewed the token while this request was on its way with the old one; each further round
+    // means one more renewal.
+    std::unique_lock lock(session_->mutex);
+    if (request.path != detail::kRenewPath) {
+      session_->renewed.wait(lock, [this] { return session_->renewals == 0; });
+    }
+    if (session_->token.empty() || session_->token == used) return response;
+    used = session_->token;
+  }
+}
+
+Response Client::exchange_once(Request& request, const std::string& used) {
+  const std::size_t given = request.headers.size();
+  if (!used.empty()) request.headers.emplace_back("Authorization", "Bearer " + used);
   const auto begin = std::chrono::steady_clock::now();
   Response response = transport_->exchange(request);
+  request.headers.resize(given);
   if (options_.trace) {
     const auto took =
         std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - begin).count();

@@ -4,6 +4,7 @@
 #include <boost/json/serialize.hpp>
 
 #include "client_json.h"
+#include "session.h"
 
 namespace appmesh {
 namespace {
@@ -51,7 +52,7 @@ void Client::take_token(const Response& response) {
   const App reply(detail::parse_object(response));
   const auto token = reply.text("access_token");
   if (!token || token->empty()) throw ClientError(ErrorKind::kProtocol, "the server's answer holds no access_token");
-  options_.token = *token;
+  set_token(*token);
 }
 
 std::optional<TotpChallenge> Client::login(std::string_view user, std::string_view password,
@@ -123,14 +124,26 @@ boost::json::object Client::authenticate(std::string_view permission, std::strin
 void Client::renew(std::chrono::seconds expire) {
   Request request;
   request.method = "POST";
-  request.path = "/appmesh/token/renew";
+  request.path = detail::kRenewPath;
   if (expire.count() > 0) request.headers.emplace_back("X-Expire-Seconds", std::to_string(expire.count()));
+  struct Renewal {
+    Session& session;
+    explicit Renewal(Session& own) : session(own) {
+      const std::lock_guard lock(session.mutex);
+      ++session.renewals;
+    }
+    ~Renewal() {
+      const std::lock_guard lock(session.mutex);
+      --session.renewals;
+      session.renewed.notify_all();
+    }
+  } renewal{*session_};
   take_token(call(std::move(request)));
 }
 
 void Client::logoff() {
   send("POST", "/appmesh/self/logoff");
-  options_.token.clear();
+  set_token({});
 }
 
 }  // namespace appmesh

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <array>
+#include <mutex>
 #include <optional>
 #include <span>
 #include <vector>
@@ -25,6 +26,7 @@ class HttpsTransport final : public Transport {
       : url_(Url::parse(url)), options_(std::move(options)) {}
 
   Response exchange(const Request& request) override {
+    const std::lock_guard one_after_another(mutex_);
     const std::string head = head_of(request);
     const bool reused = reuse();
     if (!reused) connect();
@@ -154,6 +156,7 @@ class HttpsTransport final : public Transport {
     return parser.take();
   }
 
+  std::mutex mutex_;
   Url url_;
   TransportOptions options_;
   tls::Context context_;

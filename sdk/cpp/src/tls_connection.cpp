@@ -191,16 +191,21 @@ void Connection::handshake(const Url& url, Deadline deadline, int cancel) {
 }
 
 bool Connection::after(int result, Deadline deadline, int cancel) {
+  const short events = events_after(result);
+  if (events == 0) return false;
+  wait_for(socket_.get(), events, deadline, cancel);
+  return true;
+}
+
+short Connection::events_after(int result) {
   const int saved = errno;
   switch (SSL_get_error(ssl_.get(), result)) {
     case SSL_ERROR_WANT_READ:
-      wait_for(socket_.get(), POLLIN, deadline, cancel);
-      return true;
+      return POLLIN;
     case SSL_ERROR_WANT_WRITE:
-      wait_for(socket_.get(), POLLOUT, deadline, cancel);
-      return true;
+      return POLLOUT;
     case SSL_ERROR_ZERO_RETURN:
-      return false;
+      return 0;
     case SSL_ERROR_SYSCALL:
       ERR_clear_error();
       throw ClientError(ErrorKind::kClosed,
@@ -238,6 +243,48 @@ std::size_t Connection::read(std::span<char> buffer, Deadline deadline, int canc
     if (result == 1) return count;
     if (!after(result, deadline, cancel)) return 0;
   }
+}
+
+void Connection::write_shared(std::string_view data, std::mutex& state, Deadline deadline, int cancel) {
+  while (!data.empty()) {
+    std::unique_lock lock(state);
+    ERR_clear_error();
+    std::size_t count = 0;
+    errno = 0;
+    const int result = SSL_write_ex(ssl_.get(), data.data(), data.size(), &count);
+    if (result == 1) {
+      data.remove_prefix(count);
+      continue;
+    }
+    const short events = events_after(result);
+    lock.unlock();
+    if (events == 0) throw ClientError(ErrorKind::kClosed, "the server closed the connection");
+    wait_for(socket_.get(), events, deadline, cancel);
+  }
+}
+
+std::size_t Connection::read_shared(std::span<char> buffer, std::mutex& state, Deadline deadline, int cancel) {
+  for (;;) {
+    std::unique_lock lock(state);
+    ERR_clear_error();
+    std::size_t count = 0;
+    errno = 0;
+    const int result = SSL_read_ex(ssl_.get(), buffer.data(), buffer.size(), &count);
+    if (result == 1) return count;
+    const short events = events_after(result);
+    lock.unlock();
+    if (events == 0) return 0;
+    wait_for(socket_.get(), events, deadline, cancel);
+  }
+}
+
+bool Connection::hung_up() const {
+  pollfd set{socket_.get(), POLLIN | POLLRDHUP, 0};
+  return ::poll(&set, 1, 0) > 0 && (set.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
+}
+
+void Connection::hang_up() const {
+  ::shutdown(socket_.get(), SHUT_RDWR);
 }
 
 bool Connection::quiet() const {

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstddef>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <span>
 #include <string_view>
@@ -40,6 +41,17 @@ class Connection {
   // False when the peer has hung up or sent something while nobody asked.
   [[nodiscard]] bool quiet() const;
 
+  // The same as write() and read() where one thread reads while another writes: `state` is held for what OpenSSL does,
+  // never over a wait.
+  void write_shared(std::string_view data, std::mutex& state, Deadline deadline, int cancel);
+  std::size_t read_shared(std::span<char> buffer, std::mutex& state, Deadline deadline, int cancel);
+  // One system call a record instead of two; quiet() cannot be asked any more.
+  void read_ahead() { SSL_set_read_ahead(ssl_.get(), 1); }
+  // Whether the peer has closed or reset the connection; looks without reading.
+  [[nodiscard]] bool hung_up() const;
+  // Both ways, at once, from any thread: reads and writes end.
+  void hang_up() const;
+
  private:
   class Socket {
    public:
@@ -62,6 +74,8 @@ class Connection {
 
   static Socket dial(const Url& url, Deadline deadline, int cancel);
   void handshake(const Url& url, Deadline deadline, int cancel);
+  // What to wait for before the same is tried again, 0: the peer closed in order. Throws on every failure.
+  short events_after(int result);
   // True: try again; false: the peer closed in order. Throws on every failure.
   bool after(int result, Deadline deadline, int cancel);
 

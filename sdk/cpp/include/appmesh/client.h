@@ -1,5 +1,6 @@
-// Blocking client of one App Mesh daemon. It owns its connection and its token and belongs to one thread at a time; use
-// one Client per thread. Every method throws ClientError when it fails (see error.h) and otherwise returns the answer.
+// Blocking client of one App Mesh daemon, over HTTPS or TCP. It owns its connection and its token. Threads may share
+// it: over TCP their calls are on the way together, over HTTPS one follows the other. Every method throws ClientError
+// when it fails (see error.h) and otherwise returns the answer. Coroutines: see coroutine.h.
 #pragma once
 
 #include <chrono>
@@ -13,13 +14,14 @@
 
 #include <appmesh/app.h>
 #include <appmesh/error.h>
+#include <appmesh/events.h>
 #include <appmesh/transport.h>
 #include <boost/json/array.hpp>
 
 namespace appmesh {
 
 struct ClientOptions {
-  std::string url = "https://127.0.0.1:6060";
+  std::string url = "https://127.0.0.1:6060";  // or tcp://host[:6059], which has events
   TransportOptions transport;
   std::string token;
   std::string forward_to;                       // host[:port] of another daemon that shall answer
@@ -70,6 +72,8 @@ struct Run {
   std::string name;
   std::string process_uuid;
 };
+// Bytes of a run's output as it writes them, and the position of the first of them.
+using OutputHandler = std::function<void(std::string_view bytes, std::uint64_t position)>;
 struct SyncResult {
   std::optional<int> exit_code;  // -N = killed by signal N
   std::string output;
@@ -100,8 +104,8 @@ class Client {
   boost::json::object authenticate(std::string_view permission = {}, std::string_view audience = {});
   void renew(std::chrono::seconds expire = std::chrono::seconds{0});
   void logoff();
-  [[nodiscard]] const std::string& token() const { return options_.token; }
-  void set_token(std::string token) { options_.token = std::move(token); }
+  [[nodiscard]] std::string token() const;
+  void set_token(std::string token);
   void set_forward_to(std::string target) { options_.forward_to = std::move(target); }
   void cancel_on(int descriptor) { transport_->cancel_on(descriptor); }
 
@@ -120,6 +124,23 @@ class Client {
   std::vector<std::int64_t> preview_schedule(const App& app, int count = 5);
   Run run_async(const App& app, const RunOptions& options = {});
   SyncResult run_sync(const App& app, const RunOptions& options = {});
+  // Follows a run until it has ended and removes it; its exit code, or nothing when `timeout` (0 = none) has passed:
+  // then the run goes on and may be waited for again. kRemoved: somebody removed it meanwhile.
+  std::optional<int> wait(const Run& run, const OutputHandler& on_output = {},
+                          std::chrono::milliseconds timeout = std::chrono::milliseconds{0});
+
+  // Tasks: bytes for a worker that the app runs (see worker.h), and the bytes that it answers.
+  std::string run_task(std::string_view app, std::string_view payload,
+                       std::chrono::seconds timeout = std::chrono::seconds{300});
+  bool cancel_task(std::string_view app);  // false: there was none
+
+  // Events, over TCP only: START, EXIT, STDOUT, HEALTH, STATUS, REMOVED; none named = all. `app` "*" is every app.
+  Subscription subscribe(std::string_view app, const std::vector<std::string>& events = {},
+                         EventCallback callback = {});
+  // Registers an app and is told everything about it from the first moment on.
+  Subscription add_app_and_subscribe(const App& app, const std::vector<std::string>& events = {},
+                                     EventCallback callback = {});
+  void unsubscribe(const Subscription& subscription);
 
   // Host.
   std::map<std::string, std::string> labels();
@@ -156,10 +177,15 @@ class Client {
   Response exchange(Request request);
 
  private:
-  Response send(std::string_view method, std::string path, Fields query = {}, std::string body = {});
-  void take_token(const Response& response);
+  struct Session;
 
-  ClientOptions options_;
+  Response send(std::string_view method, std::string path, Fields query = {}, std::string body = {});
+  Response exchange_once(Request& request, const std::string& token);
+  void take_token(const Response& response);
+  void expect_events();
+
+  ClientOptions options_;  // but for the token, which is in the session
+  std::unique_ptr<Session> session_;
   std::unique_ptr<Transport> transport_;
 };
 

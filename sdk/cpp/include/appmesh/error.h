@@ -16,6 +16,8 @@ enum class ErrorKind {
   kClosed,     // the connection ended before the answer was complete; the request may have been carried out
   kProtocol,   // the answer is not what the contract allows
   kStatus,     // the server answered with a status other than success; see status()
+  kRemoved,    // the app was removed while its run was waited for
+  kSuperseded  // a newer process of the same app does this worker's work now
 };
 
 class ClientError : public std::runtime_error {

@@ -1,6 +1,6 @@
-// What carries a request to the daemon and its answer back. HTTPS is the first transport; TCP and WebSocket implement
-// the same interface, so Client never knows which one it uses. A transport belongs to one Client and one thread at a
-// time.
+// What carries a request to the daemon and its answer back: HTTPS, or messages over TCP and TLS, behind one interface,
+// so that Client never knows which one it uses. A transport belongs to one Client. Any thread may call it: over TCP
+// many requests share one connection at the same time, over HTTPS they follow one another.
 #pragma once
 
 #include <chrono>
@@ -66,6 +66,12 @@ struct TransportOptions {
   std::uint64_t max_body_bytes = 256ull * 1024 * 1024;
 };
 
+// What the server sent without being asked: over TCP only.
+struct EventMessage {
+  Fields headers;  // names in lower case
+  std::string body;
+};
+
 class Transport {
  public:
   Transport() = default;
@@ -75,13 +81,27 @@ class Transport {
 
   // Sends the request and waits for its answer, whatever its status. Throws ClientError of every kind but kStatus.
   virtual Response exchange(const Request& request) = 0;
-  // A descriptor that ends a wait with ErrorKind::kCancelled as soon as it is readable; -1 = none. Not owned.
+  // A descriptor that ends a wait with ErrorKind::kCancelled as soon as it is readable; -1 = none. Not owned. For
+  // clients that one thread uses: over TCP it ends the wait of the thread that reads the connection.
   virtual void cancel_on(int descriptor) = 0;
   // "host:port" of the server.
   [[nodiscard]] virtual std::string peer() const = 0;
+
+  // Where events come from now on; called before the first subscription, and does nothing where there are none.
+  // `on_event` is called in the order of arrival and must not wait; `on_end` when the connection that events came over
+  // has ended.
+  virtual void deliver_events(std::function<void(const EventMessage&)> on_event,
+                              std::function<void(const std::string& reason)> on_end);
+  // A thread reads the present connection from now on, so that events come without calls.
+  virtual void expect_events() {}
 };
 
-// `url` is https://host[:port]. No connection is made before the first exchange.
+// No connection is made before the first exchange.
+// `url` is https://host[:port], port 6060 unless said.
 std::unique_ptr<Transport> make_https_transport(std::string_view url, TransportOptions options = {});
+// `url` is tcp://host[:port], port 6059 unless said.
+std::unique_ptr<Transport> make_tcp_transport(std::string_view url, TransportOptions options = {});
+// The one that the scheme names; without a scheme HTTPS.
+std::unique_ptr<Transport> make_transport(std::string_view url, TransportOptions options = {});
 
 }  // namespace appmesh

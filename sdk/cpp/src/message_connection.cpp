@@ -1,0 +1,265 @@
+#include "message_connection.h"
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+
+#include <appmesh/error.h>
+#include <appmesh/wire/frame.h>
+#include <appmesh/wire/message.h>
+#include <openssl/rand.h>
+
+namespace appmesh::detail {
+namespace {
+
+constexpr std::string_view kEventPath = "/appmesh/event";
+constexpr std::size_t kReadBytes = 64 * 1024;
+constexpr std::size_t kSmallBody = 16 * 1024;  // goes out with its head, in one record
+constexpr std::size_t kKeptBuffer = 1024 * 1024;
+
+std::string random_prefix() {
+  std::array<unsigned char, 8> bytes{};
+  if (RAND_bytes(bytes.data(), bytes.size()) != 1) throw ClientError(ErrorKind::kTls, "no random numbers");
+  constexpr char kHex[] = "0123456789abcdef";
+  std::string text;
+  for (const unsigned char byte : bytes) text.append({kHex[byte >> 4], kHex[byte & 15]});
+  return text + "-";
+}
+
+std::string lower_case(std::string_view name) {
+  std::string lower(name);
+  for (char& c : lower) {
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  }
+  return lower;
+}
+
+Fields copy_headers(const wire::Response& message) {
+  Fields headers;
+  headers.reserve(message.headers.size() + 1);
+  for (const auto& [name, value] : message.headers) headers.emplace_back(lower_case(name), value);
+  if (!message.body_msg_type.empty()) headers.emplace_back("content-type", message.body_msg_type);
+  return headers;
+}
+
+}  // namespace
+
+MessageConnection::MessageConnection(const Url& url, SSL_CTX* context, const TransportOptions& options,
+                                     tls::Deadline deadline, int cancel, EventHandler on_event, EndHandler on_end)
+    : max_message_bytes_(options.max_body_bytes + options.max_header_bytes),
+      on_event_(std::move(on_event)),
+      on_end_(std::move(on_end)),
+      prefix_(random_prefix()),
+      connection_(url, context, options.tls.verify != TlsOptions::Verify::kOff, deadline, cancel) {
+  connection_.read_ahead();
+}
+
+MessageConnection::~MessageConnection() {
+  abort("the client was closed");
+  if (reader_.joinable()) reader_.join();
+}
+
+Response MessageConnection::call(const Request& request, tls::Deadline deadline, int cancel) {
+  Waiter waiter;
+  std::string uuid = prefix_;
+  {
+    const std::lock_guard lock(mutex_);
+    if (ended()) throw ClientError(ErrorKind::kClosed, reason_);
+    uuid += std::to_string(++count_);
+    waiters_.emplace(uuid, &waiter);  // before it is sent: the answer may be here before the sending has returned
+  }
+  struct Leave {
+    MessageConnection& connection;
+    const std::string& uuid;
+    ~Leave() {
+      const std::lock_guard lock(connection.mutex_);
+      connection.waiters_.erase(uuid);
+      connection.let_another_read();
+    }
+  } leave{*this, uuid};
+  send(uuid, request, deadline, cancel);
+  wait_answer(waiter, deadline, cancel);
+  return std::move(waiter.answer);
+}
+
+void MessageConnection::send(std::string_view uuid, const Request& request, tls::Deadline deadline, int cancel) {
+  wire::Request message;
+  message.uuid = uuid;
+  message.request_uri = request.path;
+  message.http_method = request.method;
+  const std::lock_guard lock(sending_);
+  outgoing_.clear();
+  wire::append_frame_header(outgoing_, 0);
+  wire::append_request_head(outgoing_, message, request.headers, request.query,
+                            static_cast<std::uint32_t>(request.body.size()));
+  const std::size_t length = outgoing_.size() - wire::kFrameHeaderBytes + request.body.size();
+  if (length > wire::kMaxMessageBytes) {
+    throw ClientError(ErrorKind::kUsage, "a message has at most " + std::to_string(wire::kMaxMessageBytes) + " bytes");
+  }
+  wire::write_frame_header(outgoing_.data(), static_cast<std::uint32_t>(length));
+  const bool together = request.body.size() <= kSmallBody;
+  if (together) outgoing_ += request.body;
+  try {
+    connection_.write_shared(outgoing_, tls_, deadline, cancel);
+    if (!together) connection_.write_shared(request.body, tls_, deadline, cancel);
+  } catch (const ClientError& error) {
+    // Half a message is on its way: nothing can follow it.
+    end(error.what());
+    throw;
+  }
+  if (outgoing_.capacity() > kKeptBuffer) outgoing_.shrink_to_fit();
+}
+
+void MessageConnection::wait_answer(Waiter& waiter, tls::Deadline deadline, int cancel) {
+  std::unique_lock lock(mutex_);
+  while (!waiter.answered) {
+    if (ended()) throw ClientError(ErrorKind::kClosed, reason_);
+    if (!reading_) {
+      reading_ = true;
+      lock.unlock();
+      try {
+        read_one(deadline, cancel);
+      } catch (const ClientError& error) {
+        const bool ours = error.kind() == ErrorKind::kTimeout || error.kind() == ErrorKind::kCancelled;
+        lock.lock();
+        reading_ = false;
+        if (ours) {
+          if (waiter.answered) return;
+          throw;
+        }
+        lock.unlock();
+        end(error.what());
+        lock.lock();
+        continue;
+      }
+      lock.lock();
+      reading_ = false;
+    } else if (!deadline) {
+      waiter.wake.wait(lock);
+    } else if (waiter.wake.wait_until(lock, *deadline) == std::cv_status::timeout && !waiter.answered && !ended()) {
+      throw ClientError(ErrorKind::kTimeout, "no answer in time");
+    }
+  }
+}
+
+void MessageConnection::let_another_read() {
+  if (!reading_ && !waiters_.empty()) waiters_.begin()->second->wake.notify_one();
+}
+
+void MessageConnection::read_one(tls::Deadline deadline, int cancel) {
+  for (;;) {
+    const std::string_view rest = std::string_view(incoming_).substr(taken_);
+    std::size_t wanted = wire::kFrameHeaderBytes;
+    if (rest.size() >= wire::kFrameHeaderBytes) {
+      const auto length = wire::read_frame_header(rest);
+      if (!length || *length == 0 || *length > max_message_bytes_) {
+        throw ClientError(ErrorKind::kProtocol, "the server's frame is none, or too large");
+      }
+      wanted += *length;
+      if (rest.size() >= wanted) {
+        hand_on(rest.substr(wire::kFrameHeaderBytes, *length));
+        taken_ += wanted;
+        if (taken_ == incoming_.size()) {
+          incoming_.clear();
+          taken_ = 0;
+          if (incoming_.capacity() > kKeptBuffer) incoming_.shrink_to_fit();
+        }
+        return;
+      }
+    }
+    if (taken_ > 0) {
+      incoming_.erase(0, taken_);
+      taken_ = 0;
+    }
+    const std::size_t have = incoming_.size();
+    // A large message is read into the memory that it will need, but not before most of it has come.
+    incoming_.resize(have + std::max(kReadBytes, std::min(wanted - std::min(wanted, have), have)));
+    std::size_t count = 0;
+    try {
+      count = connection_.read_shared({incoming_.data() + have, incoming_.size() - have}, tls_, deadline, cancel);
+    } catch (...) {
+      incoming_.resize(have);
+      throw;
+    }
+    incoming_.resize(have + count);
+    if (count == 0) throw ClientError(ErrorKind::kClosed, "the server closed the connection");
+  }
+}
+
+void MessageConnection::hand_on(std::string_view bytes) {
+  wire::Response message;
+  if (const auto problem = wire::parse_response(bytes, message); !problem.empty()) {
+    throw ClientError(ErrorKind::kProtocol, "the server's message is malformed: " + std::string(problem));
+  }
+  const std::string uuid(message.uuid);
+  std::unique_lock lock(mutex_);
+  const auto found = waiters_.find(uuid);
+  if (found != waiters_.end()) {
+    Waiter& waiter = *found->second;
+    waiter.answer.status = message.http_status;
+    waiter.answer.headers = copy_headers(message);
+    waiter.answer.body = message.body;
+    waiter.answered = true;
+    waiter.wake.notify_one();
+    return;
+  }
+  lock.unlock();
+  // Anything else answers a call that was given up.
+  if (message.request_uri == kEventPath && on_event_) on_event_({copy_headers(message), std::string(message.body)});
+}
+
+void MessageConnection::expect_events() {
+  const std::lock_guard lock(mutex_);
+  if (events_expected_ || ended()) return;
+  events_expected_ = true;
+  reader_ = std::thread([this] { read_for_events(); });
+}
+
+void MessageConnection::read_for_events() {
+  std::unique_lock lock(mutex_);
+  while (!ended()) {
+    if (reading_) {
+      // A caller reads just now, and goes on until its answer is there; events are handed on by it meanwhile.
+      Waiter turn;
+      waiters_.emplace("", &turn);
+      turn.wake.wait(lock, [&] { return !reading_ || ended(); });
+      waiters_.erase("");
+      continue;
+    }
+    reading_ = true;
+    lock.unlock();
+    try {
+      for (;;) read_one({}, -1);
+    } catch (const ClientError& error) {
+      end(error.what());
+    }
+    lock.lock();
+    reading_ = false;
+  }
+}
+
+void MessageConnection::abort(const std::string& reason) {
+  end(reason);
+}
+
+void MessageConnection::end(const std::string& reason) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (ended()) return;
+    reason_ = reason;
+    ended_.store(true, std::memory_order_release);
+    for (const auto& [uuid, waiter] : waiters_) waiter->wake.notify_one();
+  }
+  connection_.hang_up();  // whoever reads wakes up
+  if (on_end_) on_end_(reason);
+}
+
+bool MessageConnection::usable() {
+  if (ended()) return false;
+  const std::lock_guard lock(mutex_);
+  if (reading_ || !waiters_.empty()) return true;  // whoever reads will notice
+  const std::lock_guard tls(tls_);
+  return !connection_.hung_up();
+}
+
+}  // namespace appmesh::detail

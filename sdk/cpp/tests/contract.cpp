@@ -1,0 +1,347 @@
+// The scenarios of sdk/CONTRACT.md for the C++ SDK, against a real daemon:
+//   sdk_cpp_contract --list
+//   sdk_cpp_contract HOST HTTPS_PORT,TCP_PORT,WSS_PORT SCENARIO TRANSPORT
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <map>
+#include <mutex>
+#include <random>
+#include <sstream>
+#include <thread>
+
+#include <appmesh/client.h>
+#include <appmesh/worker.h>
+
+#include "relay.h"
+
+namespace {
+
+using appmesh::App;
+using appmesh::Client;
+using appmesh::ClientError;
+using appmesh::ErrorKind;
+using appmesh::Event;
+using namespace std::chrono_literals;
+
+constexpr int kNotApplicable = 77;
+
+void check(bool condition, const std::string& what) {
+  if (!condition) throw std::runtime_error("not so: " + what);
+}
+
+template <typename Check>
+auto eventually(Check ask, const std::string& what) {
+  const auto end = std::chrono::steady_clock::now() + 60s;
+  for (;;) {
+    if (auto value = ask()) return value;
+    check(std::chrono::steady_clock::now() < end, what + " (it did not happen)");
+    std::this_thread::sleep_for(10ms);
+  }
+}
+
+// The kind of the error that `work` ends with.
+template <typename Work>
+std::optional<ErrorKind> kind_of(Work work) {
+  try {
+    work();
+  } catch (const ClientError& error) {
+    return error.kind();
+  }
+  return std::nullopt;
+}
+
+std::string fresh(const std::string& prefix) {
+  std::random_device random;
+  return "contract-cpp-" + prefix + "-" + std::to_string(random());
+}
+
+const char* variable(const char* name) {
+  const char* value = std::getenv(name);
+  check(value != nullptr, std::string("environment has ") + name);
+  return value;
+}
+
+struct Place {
+  std::string host;
+  std::map<std::string, std::uint16_t> ports;
+
+  [[nodiscard]] std::string url(const std::string& transport, std::uint16_t port = 0) const {
+    return transport + "://" + host + ":" + std::to_string(port != 0 ? port : ports.at(transport));
+  }
+  [[nodiscard]] static appmesh::TransportOptions trust(std::chrono::milliseconds read_timeout = 0ms) {
+    return {.tls = {.verify = appmesh::TlsOptions::Verify::kPath, .ca_path = variable("APPMESH_CONTRACT_CA")},
+            .read_timeout = read_timeout};
+  }
+  [[nodiscard]] Client client(const std::string& transport, std::uint16_t port = 0) const {
+    Client client({.url = url(transport, port), .transport = trust()});
+    check(!client.login(variable("APPMESH_CONTRACT_USER"), variable("APPMESH_CONTRACT_PASSWORD")), "no second factor");
+    return client;
+  }
+};
+
+App command(const std::string& line) {
+  App app({}, line);
+  app.set("shell", true);
+  return app;
+}
+
+void slow_request(const Place& place, const std::string& transport) {
+  Client client = place.client(transport);
+  const auto result = client.run_sync(command("sleep 1; echo slow"));
+  check(result.exit_code == 0 && result.output == "slow\n", "it is answered");
+  check(!client.own_permissions().empty(), "so is the next");
+  // The caller's own time limit is another matter, and costs only that call.
+  appmesh::Request request{.method = "POST", .path = "/appmesh/app/syncrun", .timeout = 100ms};
+  request.body = R"({"command": "sleep 2"})";
+  check(kind_of([&] { client.call(request); }) == ErrorKind::kTimeout, "a limit of the caller is kept");
+  check(client.run_sync(command("echo next")).output == "next\n", "the next call has its own answer");
+}
+
+void disconnect_in_a_wait(const Place& place, const std::string& transport) {
+  Relay relay(place.ports.at(transport));
+  Client client = place.client(transport, relay.port());
+  const auto run = client.run_async(command("echo here; sleep 600"));
+  std::string seen;
+  const auto kind = kind_of([&] {
+    client.wait(run, [&](std::string_view bytes, std::uint64_t) {
+      seen += bytes;
+      relay.cut();
+    });
+  });
+  check(kind == ErrorKind::kClosed || kind == ErrorKind::kConnect, "the wait ends with a lost connection");
+  Client other = place.client("https");
+  check(seen == "here\n" && other.get_app(run.name).pid().has_value(), "the run goes on");
+  other.delete_app(run.name);
+}
+
+void time_out_of_the_caller(const Place& place, const std::string& transport) {
+  Client client = place.client(transport);
+  const auto run = client.run_async(command("echo first; sleep 3; echo second; exit 41"));
+  check(!client.wait(run, {}, 1000ms), "no exit code yet");
+  std::string output;
+  std::uint64_t expected = 0;
+  const auto code = client.wait(run, [&](std::string_view bytes, std::uint64_t position) {
+    check(position == expected, "each byte once and in order");
+    expected += bytes.size();
+    output += bytes;
+  });
+  check(code == 41 && output == "first\nsecond\n", "a later wait has all");
+  check(kind_of([&] { client.get_app(run.name); }) == ErrorKind::kStatus, "the run is removed after its exit");
+}
+
+void atomic_subscription(const Place& place, const std::string& transport) {
+  Client client = place.client(transport);
+  for (int turn = 0; turn < 10; ++turn) {
+    App app(fresh("fast"), "echo quick");
+    auto subscription = client.add_app_and_subscribe(app, {"START", "STDOUT", "EXIT"});
+    std::vector<std::string> types;
+    std::string output;
+    std::uint64_t last = 0;
+    while (types.empty() || types.back() != "EXIT") {
+      const auto event = subscription.next(60s);
+      check(event.has_value(), "the next event comes");
+      check(event->type != appmesh::kDisconnectedEvent && event->sequence > last, "sequence numbers rise");
+      last = event->sequence;
+      types.push_back(event->type);
+      if (event->type == "STDOUT") output += event->data.at("output").as_string();
+    }
+    check(types.front() == "START" && output == "quick\n", "nothing is missed");
+    client.unsubscribe(subscription);
+    client.delete_app(app.name());
+  }
+}
+
+void flood_for_nobody(const Place& place, const std::string& transport) {
+  Client client = place.client(transport);
+  Client other = place.client("https");
+  App app(fresh("flood"), "true");
+  app.set("status", 0);
+  // The client's own hub keeps what nobody reads, and no call waits for that.
+  auto subscription = client.add_app_and_subscribe(app, {"STATUS"});
+  for (int turn = 0; turn < 300; ++turn) {
+    other.enable_app(app.name());
+    other.disable_app(app.name());
+  }
+  check(client.get_app(app.name()).status() == appmesh::AppStatus::kDisabled, "calls go on");
+  std::uint64_t last = 0;
+  for (int count = 0; count < 600; ++count) {
+    const auto event = subscription.next(60s);
+    check(event && event->sequence > last, "kept in order");
+    last = event->sequence;
+  }
+  client.delete_app(app.name());
+}
+
+void exit_by_signal(const Place& place, const std::string& transport) {
+  Client client = place.client(transport);
+  check(client.run_sync(command("kill -KILL $$")).exit_code == -9, "-9");
+  const auto run = client.run_async(command("echo last words; kill -TERM $$; sleep 10"));
+  std::string output;
+  check(client.wait(run, [&](std::string_view bytes, std::uint64_t) { output += bytes; }) == -15, "-15");
+  check(output == "last words\n", "its output");
+}
+
+void reply_racing_the_send(const Place& place, const std::string& transport) {
+  Client client = place.client(transport);
+  std::mutex mutex;
+  std::string problem;
+  std::vector<std::thread> threads;
+  for (int thread = 0; thread < 8; ++thread) {
+    threads.emplace_back([&, thread] {
+      for (int turn = 0; turn < 100; ++turn) {
+        const std::string name = "nobody-" + std::to_string(thread) + "-" + std::to_string(turn);
+        std::string answer = "no error";
+        try {
+          client.get_app(name);
+        } catch (const ClientError& error) {
+          answer = error.what();
+        }
+        if (answer.find("<" + name + ">") != std::string::npos) continue;
+        const std::lock_guard lock(mutex);
+        problem = "asked for " + name + ", got " + answer;
+      }
+    });
+  }
+  for (auto& thread : threads) thread.join();
+  check(problem.empty(), problem);
+}
+
+void removed_while_waiting(const Place& place, const std::string& transport) {
+  Client client = place.client(transport);
+  Client other = place.client("https");
+  const auto run = client.run_async(command("echo here; sleep 600"));
+  const auto kind =
+      kind_of([&] { client.wait(run, [&](std::string_view, std::uint64_t) { other.delete_app(run.name); }); });
+  check(kind == ErrorKind::kRemoved, "a removal is an error of its own");
+  check(!client.own_permissions().empty(), "the client goes on");
+}
+
+void renewal_amid_traffic(const Place& place, const std::string& transport) {
+  Client client = place.client(transport);
+  std::atomic<bool> over = false;
+  std::mutex mutex;
+  std::string problem;
+  std::vector<std::thread> threads;
+  for (int thread = 0; thread < 4; ++thread) {
+    threads.emplace_back([&] {
+      while (!over) {
+        try {
+          client.own_permissions();
+        } catch (const std::exception& error) {
+          const std::lock_guard lock(mutex);
+          problem = error.what();
+          return;
+        }
+      }
+    });
+  }
+  const std::string first = client.token();
+  for (int turn = 0; turn < 15; ++turn) client.renew(3600s);
+  over = true;
+  for (auto& thread : threads) thread.join();
+  check(client.token() != first && problem.empty(), "no call fails for a renewal: " + problem);
+}
+
+// An app whose process tells its key, so that this program can pose as it.
+appmesh::WorkerOptions pose_as_worker(const Place& place, const std::string& transport, Client& client,
+                                      const std::string& name) {
+  App app(name, "echo $APP_MESH_PROCESS_KEY; sleep 600");
+  app.set("shell", true);
+  client.add_app(app);
+  std::string key = eventually(
+                        [&] {
+                          auto text = client.app_output(name).text;
+                          return text.ends_with('\n') ? std::optional(text.substr(0, text.size() - 1)) : std::nullopt;
+                        },
+                        "the key of the process")
+                        .value();
+  return {.url = place.url(transport), .transport = Place::trust(), .app = name, .process_key = std::move(key)};
+}
+
+void worker_superseded(const Place& place, const std::string& transport) {
+  Client client = place.client("https");
+  const std::string name = fresh("old");
+  appmesh::Worker worker(pose_as_worker(place, transport, client, name));
+  std::optional<ErrorKind> found;
+  std::thread fetching([&] { found = kind_of([&] { worker.fetch_task(); }); });
+  client.disable_app(name);
+  eventually([&] { return !client.get_app(name).pid(); }, "the old process is gone");
+  client.enable_app(name);
+  eventually([&] { return client.get_app(name).pid().has_value(); }, "the new process is there");
+  fetching.join();
+  check(found == ErrorKind::kSuperseded, "fetching says so");
+  check(kind_of([&] { worker.send_result("too late"); }) == ErrorKind::kSuperseded, "so does returning");
+  client.delete_app(name);
+}
+
+void binary_task(const Place& place, const std::string& transport) {
+  Client client = place.client(transport);
+  const std::string name = fresh("task");
+  appmesh::Worker worker(pose_as_worker(place, transport, client, name));
+  std::string all;
+  for (int i = 0; i < 1024 * 1024; ++i) all += static_cast<char>(i);
+  std::thread serving(
+      [&] { worker.serve([](std::string payload) { return std::string(payload.rbegin(), payload.rend()); }); });
+  try {
+    for (const std::string& payload : {all, std::string(1, '\0'), std::string("\xff\xfe\r\n\0", 5), std::string("x")}) {
+      check(client.run_task(name, payload, 60s) == std::string(payload.rbegin(), payload.rend()), "unchanged");
+    }
+  } catch (...) {
+    worker.stop();
+    serving.join();
+    throw;
+  }
+  worker.stop();
+  serving.join();
+  client.delete_app(name);
+}
+
+struct Scenario {
+  int number;
+  void (*run)(const Place&, const std::string&);
+  std::vector<std::string> transports;
+};
+const std::vector<Scenario> kScenarios{
+    {1, slow_request, {"https", "tcp"}},
+    {2, disconnect_in_a_wait, {"https", "tcp"}},
+    {3, time_out_of_the_caller, {"https", "tcp"}},
+    {4, atomic_subscription, {"tcp"}},
+    {5, flood_for_nobody, {"tcp"}},
+    {6, exit_by_signal, {"https", "tcp"}},
+    {7, reply_racing_the_send, {"https", "tcp"}},
+    {8, removed_while_waiting, {"https", "tcp"}},
+    {9, renewal_amid_traffic, {"https", "tcp"}},
+    {10, worker_superseded, {"https", "tcp"}},
+    {11, binary_task, {"https", "tcp"}},
+};
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc == 2 && std::string(argv[1]) == "--list") {
+    for (const auto& scenario : kScenarios)
+      for (const auto& transport : scenario.transports) std::printf("%d %s\n", scenario.number, transport.c_str());
+    return 0;
+  }
+  if (argc != 5) return 2;
+  Place place{.host = argv[1], .ports = {}};
+  std::istringstream ports(argv[2]);
+  for (const char* transport : {"https", "tcp", "wss"}) {
+    std::string port;
+    std::getline(ports, port, ',');
+    place.ports[transport] = static_cast<std::uint16_t>(std::stoi(port));
+  }
+  const std::string transport = argv[4];
+  for (const auto& scenario : kScenarios) {
+    if (scenario.number != std::atoi(argv[3]) || !std::ranges::count(scenario.transports, transport)) continue;
+    try {
+      scenario.run(place, transport);
+      return 0;
+    } catch (const std::exception& error) {
+      std::fprintf(stderr, "%s\n", error.what());
+      return 1;
+    }
+  }
+  return kNotApplicable;
+}
