@@ -154,6 +154,21 @@ TEST_F(EventHubTest, OutputIsToldWhileItIsWrittenAndOldOutputIsNot) {
   EXPECT_EQ(later->output(), "") << "written before it came";
 }
 
+TEST_F(EventHubTest, WhoComesRightAfterTheLastFollowerLeftIsToldTheOutput) {
+  const auto first = std::make_shared<Told>();
+  const auto second = std::make_shared<Told>();
+  const EventRun other = begin("a");
+  ASSERT_TRUE(subscribe(first, "s1", "a"));
+  write("a", 1, "one");
+  run_until([&] { return first->output() == "one"; });
+  ASSERT_TRUE(hub.unsubscribe("s1", "u"));
+  ASSERT_TRUE(subscribe(second, "s2", "a"));  // nothing has noticed yet that nobody followed
+  write("a", 1, "two");
+  end("a", other);
+  run_until([&] { return second->order().ends_with("EXIT"); });
+  EXPECT_EQ(second->output(), "two");
+}
+
 TEST_F(EventHubTest, AFileThatIsRemovedIsReadToItsEnd) {
   apps["a"] = app("a");
   ASSERT_TRUE(subscribe(told, "s", "a", "STDOUT,REMOVED"));

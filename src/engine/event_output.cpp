@@ -37,7 +37,10 @@ void EventHub::follow_live_runs(const EventApp& app) {
   for (const EventRun& run : directory_.runs(app.name())) {
     const auto channel = channels_.find(app.name());
     const bool known = channel != channels_.end() && channel->second->follows.contains(run.id);
-    if (!known) {
+    // One that nobody wants any more, and that was not given up yet, would be by its pump().
+    const bool stale = known && !is_followed(app.name()) && !channel->second->follows.at(run.id)->finishing;
+    if (stale) channel->second->follows.erase(run.id);
+    if (!known || stale) {
       follow(app, run, joining_position(app.name(), run));
     } else if (Follow& other = *channel->second->follows.at(run.id); !other.finishing) {
       other.token = ++last_token_;

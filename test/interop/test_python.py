@@ -15,10 +15,7 @@ sys.path.insert(0, str(FOLDER))
 import smoke  # noqa: E402
 
 # What a version cannot do here yet, and why.
-EVENT_FIRST = "an event may leave before the answer that names its subscription, and 2.x takes it for the answer"
 KNOWN = {
-    ("2.2.7", "tcp: subscribe"): EVENT_FIRST,
-    ("2.2.7", "wss: subscribe"): EVENT_FIRST,
     ("3.0.14", "wss: file round trip"): "it sends its session's token to the file routes, which take their one-time token only",
 }
 CASES = [

@@ -15,6 +15,9 @@ from appmesh import (
     AppMeshRequestError,
     AppMeshRequestTimeoutError,
     AppMeshWorker,
+    RequestMessage,
+    ResponseMessage,
+    TCPTransport,
 )
 
 
@@ -252,6 +255,24 @@ def _fetch_for_ever(name, process_key):
 
     response = yield from app_calls.fetch_task(name, process_key)
     raise AppMeshRequestError(response.message, response.status)
+
+
+def test_no_event_comes_before_the_answer_that_names_its_subscription(daemon, token, name):
+    """A client that sends and then takes the next message for its answer must not get an event instead."""
+    transport = TCPTransport(("127.0.0.1", daemon.tcp_port), daemon.ca_file)
+    transport.connect()
+    headers = {"Authorization": token()}
+    for number in range(20):
+        app = App({"name": f"{name}-{number}", "command": "echo quick"})
+        request = RequestMessage("mine", f"/appmesh/app/{app.name}", "PUT", "", str(app).encode(), headers)
+        request.query = {"subscribe_events": "START,STDOUT,EXIT"}
+        transport.send_message(request.serialize())
+        assert ResponseMessage.from_bytes(transport.receive_message()).uuid == "mine"
+        while ResponseMessage.from_bytes(transport.receive_message()).headers["X-Event-Type"] != "EXIT":
+            pass
+        transport.send_message(RequestMessage("gone", f"/appmesh/app/{app.name}", "DELETE", headers=headers).serialize())
+        assert ResponseMessage.from_bytes(transport.receive_message()).uuid == "gone"
+    transport.close()
 
 
 def test_a_worker_outside_of_the_daemon_says_so_at_once(monkeypatch):
