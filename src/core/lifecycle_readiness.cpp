@@ -64,16 +64,18 @@ void Decider::forget_readiness() {
 // The run has just been started.
 void Decider::await_readiness() {
   forget_readiness();
+  s_.ready_by = s_.run_started_steady;  // it is waited for from now on
   review_readiness();
 }
 
-// Also after the definition changed under a run that lives: what was ready stays ready.
+// Also after the definition changed under a run that lives: what was ready stays ready, and what said that it is about
+// to end is not waited for again.
 void Decider::review_readiness() {
   if (s_.phase != Phase::running || s_.ready) return;
   const ReadinessKind kind = readiness_of(definition());
   if (kind == ReadinessKind::start || (kind == ReadinessKind::health && s_.healthy)) return mark_ready();
-  s_.ready_by.reset();
-  if (const auto patience = definition().readiness->timeout_seconds; patience > 0)
+  const bool waited_for = std::exchange(s_.ready_by, std::nullopt).has_value();
+  if (const auto patience = definition().readiness->timeout_seconds; waited_for && patience > 0)
     s_.ready_by = s_.run_started_steady + Seconds(patience);
 }
 

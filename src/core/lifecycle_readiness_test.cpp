@@ -82,6 +82,18 @@ TEST_F(LifecycleTest, AChangeOfTheDefinitionUnderARunTakesNothingBackAndMayMakeR
   EXPECT_TRUE(state.ready);
 }
 
+TEST_F(LifecycleTest, ARunThatSaidItIsAboutToEndIsNotWaitedForAgain) {
+  AppDefinition d = by(ReadinessKind::notify, 5);
+  d.health_check_cmd = "true";
+  define(d);
+  run();
+  step(event::RunReady{.run = 1});
+  step(event::RunReady{.run = 1, .ready = false});
+  pass(60);
+  EXPECT_THAT(step(event::HealthChanged{true}), ElementsAre("HEALTH"));
+  EXPECT_EQ(state.ready_by, std::nullopt);
+}
+
 TEST_F(LifecycleTest, ASilentRunIsEndedWithAbrtAndItsPolicyApplies) {
   AppDefinition d;
   d.watchdog_seconds = 7;

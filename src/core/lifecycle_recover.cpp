@@ -75,7 +75,8 @@ void Decider::recover(RunNumber newest_run, RecoveredRun what, std::span<const O
   if (what == RecoveredRun::exited && s_.current_run != 0 && newest_run == s_.current_run) {
     if (s_.phase == Phase::starting) mark_started();
     s_.phase = s_.stop_reason == StopReason::none ? Phase::running : Phase::stopping;
-    return;  // RunExited follows
+    s_.ready_by.reset();  // it has ended
+    return;               // RunExited follows
   }
   recover_without_run(newest_run, what);
 }

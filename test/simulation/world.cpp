@@ -482,7 +482,12 @@ void World::forget_app() {
   require(state_.phase == Phase::removed, "only a removed app is forgotten");
   for (const auto& [number, run] : runs_) {
     require(!(run.alive || run.asked) || run.stop_asked, fmt::format("run {} of a removed app is stopped", number));
-    require(!run.descendants || run.may_leave || run.drain_asked || run.stop_asked || !strict_disk_,
+    // What is left of a run whose exit is not told yet is stopped when it is, app or none.
+    const bool report_follows = std::ranges::any_of(inbox_, [&](const Event& e) {
+      const auto* exited = std::get_if<event::RunExited>(&e);
+      return exited != nullptr && exited->run == number;
+    });
+    require(!run.descendants || run.may_leave || run.drain_asked || run.stop_asked || report_follows || !strict_disk_,
             fmt::format("what is left of run {} of a removed app is stopped", number));
   }
   if (timer_) throw Violation("a forgotten app has no timer");
@@ -537,7 +542,9 @@ void World::check_state() {
             "nothing runs or waits while disabled");
   if (phase == Phase::blocked) {
     require(!state_.waiting_for.empty() && !state_.on_demand, "what is blocked waits for something");
-    require(state_.last_error.starts_with("waiting for db"), "and says for what");
+    // The end of a run that was handed over is said too, and later.
+    require(state_.last_error.starts_with("waiting for db") || state_.last_error.starts_with("exited with"),
+            "and says for what");
     ++counts_["states blocked"];
   }
   if (strict_disk_ && saves_.size() == durable_ + 0 && !saves_.empty() && is_live(phase)) {
