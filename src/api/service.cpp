@@ -66,8 +66,7 @@ boost::asio::awaitable<Response> Service::handle(Request request) {
 }
 
 std::uint64_t Service::streamed_body_bytes(const Request& request) const {
-  // What is for another daemon is passed on as a whole.
-  if (request.method == Method::get || (forwarder_ != nullptr && request.header(kTargetHeader))) return 0;
+  if (request.method == Method::get) return 0;
   const auto match = routes_.find(request.method, request.path);
   return match ? match->route->streamed_body_bytes : 0;
 }

@@ -16,6 +16,7 @@
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
+#include "transport/forward_files.h"
 #include "transport/forward_http.h"
 #include "transport/forward_message.h"
 #include "transport/forward_tcp.h"
@@ -151,6 +152,10 @@ asio::awaitable<std::optional<api::Response>> ForwardClient::forward(api::Reques
 asio::awaitable<Result<api::Response>> ForwardClient::send(std::shared_ptr<ForwardPool> pool,
                                                            std::shared_ptr<const Rules> rules, ForwardRoute route,
                                                            api::Request& request, unsigned hops) {
+  const bool side_channel = request.transport != api::TransportKind::https &&
+                            (request.header(kReceiveFileHeader) || request.header(kSendFileHeader));
+  if (route.kind == ForwardKind::https && side_channel)
+    co_return fail(ErrorKind::invalid_argument, "a file in frames is forwarded to the TCP port of a daemon alone");
   const auto& tls = route.kind == ForwardKind::https ? rules->https : rules->tcp;
   if (!tls) co_return fail(ErrorKind::bad_gateway, tls.error().message);
   for (bool fresh = false;; fresh = true) {

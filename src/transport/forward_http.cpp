@@ -3,6 +3,8 @@
 #include <optional>
 #include <utility>
 
+#include <fmt/format.h>
+
 #include "api/body.h"
 #include "transport/caller_watch.h"
 #include "transport/forward_message.h"
@@ -14,6 +16,7 @@ namespace {
 namespace asio = boost::asio;
 
 constexpr std::size_t kOneRecordBytes = 16UL * 1024;
+constexpr std::chrono::milliseconds kContinueTime{3'000};   // that an invitation to send is waited for
 constexpr std::uint64_t kShortBytes = 256UL * 1024;         // an answer up to here is not worth a stream
 constexpr std::uint64_t kWholeBytes = 100UL * 1024 * 1024;  // the longest that is held in memory
 
@@ -80,6 +83,36 @@ asio::awaitable<Result<void>> read_rest(Outbound& connection, ResponseParser& pa
   }
 }
 
+// A body that is passed on while it arrives. False: the answer came first, or the connection failed. Error: the
+// caller's.
+asio::awaitable<Result<bool>> send_streamed(Outbound& connection, ResponseParser& parser, std::string_view head,
+                                            api::BodyReader& body) {
+  const bool asked = co_await connection.write(head);
+  if (!asked) co_return false;
+  while (!parser.continued() && !parser.header_done()) {
+    const TlsStream::Outcome outcome = co_await connection.read_within(connection.thread().scratch(), kContinueTime);
+    if (outcome.state == TlsStream::State::want_read) break;  // a server that knows nothing of it
+    if (outcome.state != TlsStream::State::done) co_return false;
+    auto fed = parser.feed({connection.thread().scratch().data(), outcome.bytes});
+    if (!fed) co_return std::unexpected(std::move(fed.error()));
+  }
+  if (parser.header_done()) co_return false;
+
+  const bool chunked = !body.size_bytes();
+  for (;;) {
+    const auto piece = co_await body.next();
+    if (!piece) co_return std::unexpected(piece.error());
+    if (piece->empty()) break;
+    bool sent = true;
+    if (chunked) sent = co_await connection.write(fmt::format("{:x}\r\n", piece->size()));
+    if (sent) sent = co_await connection.write(*piece);
+    if (sent && chunked) sent = co_await connection.write("\r\n");
+    if (!sent) co_return false;
+  }
+  if (!chunked) co_return true;
+  co_return co_await connection.write("0\r\n\r\n");
+}
+
 api::Response head_of(const ResponseParser& parser) {
   api::Response response;
   response.status = parser.status();
@@ -100,13 +133,20 @@ asio::awaitable<Result<api::Response>> exchange_http(ForwardPool::Lease lease, c
                                                      std::string head, bool& answered) {
   Outbound& connection = lease.connection();
   const CallerWatch watch(request, connection);
-  const bool one_record = head.size() + request.body.size() <= kOneRecordBytes;
-  if (one_record) head.append(request.body);
-  bool sent = co_await connection.write(head);
-  if (sent && !one_record) sent = co_await connection.write(request.body);
+  ResponseParser parser;
+  bool sent = false;
+  if (request.body_reader) {
+    const auto streamed = co_await send_streamed(connection, parser, head, *request.body_reader);
+    if (!streamed) co_return std::unexpected(streamed.error());
+    sent = *streamed;
+  } else {
+    const bool one_record = head.size() + request.body.size() <= kOneRecordBytes;
+    if (one_record) head.append(request.body);
+    sent = co_await connection.write(head);
+    if (sent && !one_record) sent = co_await connection.write(request.body);
+  }
 
   // A server that refuses a body may answer before it has read it, so an answer is looked for in any case.
-  ResponseParser parser;
   auto read = co_await read_head(connection, parser);
   answered = parser.started();
   if (!read) co_return std::unexpected(std::move(read.error()));

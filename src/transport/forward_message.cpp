@@ -4,6 +4,7 @@
 #include <array>
 #include <span>
 
+#include "api/body.h"
 #include "api/forwarder.h"
 
 namespace appmesh::transport {
@@ -41,11 +42,10 @@ constexpr std::array<std::string_view, 16> kOfThisConnection = {"connection",
                                                                 "x-target-host",
                                                                 "x-forward-hops"};
 
-constexpr std::array<std::string_view, 9> kAnswerHeaders = {"www-authenticate", "content-disposition",
-                                                            "content-range",    "accept-ranges",
-                                                            "cache-control",    "pragma",
-                                                            "location",         "etag",
-                                                            "last-modified"};
+constexpr std::array<std::string_view, 10> kAnswerHeaders = {"authorization", "www-authenticate", "content-disposition",
+                                                             "content-range", "accept-ranges",    "cache-control",
+                                                             "pragma",        "location",         "etag",
+                                                             "last-modified"};
 
 // Names that the Connection header makes its own.
 std::vector<std::string_view> connection_names(const api::Request& request) {
@@ -128,6 +128,15 @@ std::string http_head(const api::Request& request, const ForwardRoute& route, un
       for (const char c : value) out.push_back(static_cast<unsigned char>(c) < ' ' || c == '\x7f' ? ' ' : c);
     }
     out.append("\r\n");
+  }
+  if (request.body_reader) {
+    // The other daemon judges the header before the caller has to send anything.
+    out.append("Expect: 100-continue\r\n");
+    if (const auto size = request.body_reader->size_bytes())
+      out.append("Content-Length: ").append(std::to_string(*size)).append("\r\n");
+    else
+      out.append("Transfer-Encoding: chunked\r\n");
+    return out.append("\r\n");
   }
   if (!request.body.empty() || request.method == api::Method::post || request.method == api::Method::put)
     out.append("Content-Length: ").append(std::to_string(request.body.size())).append("\r\n");

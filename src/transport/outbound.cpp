@@ -195,4 +195,21 @@ asio::awaitable<TlsStream::Outcome> Outbound::read_some(std::span<char> buffer) 
   return stream_.read_some(buffer);
 }
 
+asio::awaitable<TlsStream::Outcome> Outbound::read_within(std::span<char> buffer, std::chrono::milliseconds limit) {
+  bool late = false;
+  Deadline deadline(thread_.deadlines(), [&] {
+    late = true;
+    stream_.cancel_wait();
+  });
+  deadline.set(limit);
+  for (;;) {
+    const TlsStream::Outcome outcome = stream_.try_read(buffer);
+    if (outcome.state != TlsStream::State::want_read && outcome.state != TlsStream::State::want_write)
+      co_return outcome;
+    const bool ready = co_await stream_.wait(outcome.state);
+    if (late) co_return TlsStream::Outcome{TlsStream::State::want_read};
+    if (!ready) co_return TlsStream::Outcome{TlsStream::State::closed};
+  }
+}
+
 }  // namespace appmesh::transport

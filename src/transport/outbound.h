@@ -33,6 +33,8 @@ class Outbound {
   boost::asio::awaitable<bool> write(std::string_view data);
   // Waits as long as it takes; `closed` or `failed` at the end.
   boost::asio::awaitable<TlsStream::Outcome> read_some(std::span<char> buffer);
+  // The same, but `want_read` when nothing has come within the limit.
+  boost::asio::awaitable<TlsStream::Outcome> read_within(std::span<char> buffer, std::chrono::milliseconds limit);
 
   [[nodiscard]] bool is_quiet() { return stream_.is_quiet(); }
   [[nodiscard]] std::string problem() const { return stream_.problem(); }  // why it failed, when TLS knows

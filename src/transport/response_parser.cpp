@@ -61,6 +61,7 @@ struct ResponseParser::Impl {
   std::string rest;  // part of a header or of a chunk's frame
   std::size_t surplus = 0;
   bool started = false;
+  bool continued = false;
 };
 
 ResponseParser::ResponseParser() : impl_(std::make_unique<Impl>()) {}
@@ -83,6 +84,7 @@ Result<void> ResponseParser::feed(std::string_view input) {
     // RFC 9110 section 15.2: any number of interim answers comes before the one that counts.
     if (impl_->parser->is_done() && impl_->parser->status / 100 == 1) {
       if (impl_->parser->status == 101) return fail(ErrorKind::bad_gateway, "malformed answer: another protocol");
+      impl_->continued = impl_->continued || impl_->parser->status == 100;
       impl_->parser.emplace();
     }
   }
@@ -107,6 +109,9 @@ Result<void> ResponseParser::finish() {
               impl_->started ? "the connection ended amid the answer" : "the connection was closed without an answer");
 }
 
+bool ResponseParser::continued() const {
+  return impl_->continued;
+}
 bool ResponseParser::started() const {
   return impl_->started;
 }

@@ -27,7 +27,8 @@ class ResponseParser {
   // The server closed the connection. Error: bad_gateway when that is not the end of the response.
   [[nodiscard]] Result<void> finish();
 
-  [[nodiscard]] bool started() const;  // a byte of an answer has come
+  [[nodiscard]] bool continued() const;  // "100 Continue" has come
+  [[nodiscard]] bool started() const;    // a byte of an answer has come
   [[nodiscard]] bool header_done() const;
   [[nodiscard]] bool done() const;
   [[nodiscard]] std::size_t surplus_bytes() const;

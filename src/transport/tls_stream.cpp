@@ -188,6 +188,11 @@ bool TlsStream::peer_has_left() {
   return ::poll(&descriptor, 1, 0) > 0 && (descriptor.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
 }
 
+void TlsStream::cancel_wait() {
+  boost::system::error_code ignored;
+  socket_.cancel(ignored);
+}
+
 void TlsStream::close() {
   boost::system::error_code ignored;
   socket_.close(ignored);

@@ -72,6 +72,7 @@ class TlsStream {
   // with the peer's end or with close().
   boost::asio::awaitable<void> drain(std::span<char> scratch);
   void close();                               // pending waits end
+  void cancel_wait();                         // pending waits end as with close(), but the stream lives on
   [[nodiscard]] std::string problem() const;  // why it `failed`; empty when OpenSSL gave no reason
   [[nodiscard]] bool is_open() const { return socket_.is_open(); }
 

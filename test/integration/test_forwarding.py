@@ -1,15 +1,17 @@
 """Requests that another daemon answers (X-Target-Host): real daemons that share the secret of their tokens. The others
 listen at addresses of their own on the ports of the first, as they would on hosts of their own."""
 import concurrent.futures
+import secrets
 import shutil
 import socket
 import subprocess
 import threading
+import urllib.parse
 
 import pytest
 
-from harness.daemon import ADMIN_PASSWORD, free_ports
-from harness.tcp import TcpClient
+from harness.daemon import ADMIN_PASSWORD, binaries, free_ports
+from harness.tcp import TcpClient, frame
 from harness.waiting import eventually
 
 TRUST = {"REST_JWT_JWTSalt": "one secret for all daemons of the test", "REST_JWT_Issuer": "mesh"}
@@ -149,6 +151,90 @@ def test_large_bodies_pass_in_both_directions(near, name, target):
     assert refused.status == 400, refused
     malformed = near.request("PUT", f"/appmesh/app/{name}", body=b'"' + b"y" * 5_000_000, headers=to(target))
     assert malformed.status == 400 and "5000001" in malformed.message, malformed
+
+
+def test_appc_talks_to_the_other_daemon(pair, far, name, tmp_path, target):
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "APPMESH_HOME": str(tmp_path / "state"),
+                   "APPMESH_USER": "admin", "APPMESH_PASSWORD": ADMIN_PASSWORD}
+
+    def appc(*words):
+        return subprocess.run([binaries() / "appc", "-H", pair[0].url, "--ca", pair[0].ca_file, "-F", target, *words], env=environment,
+                              capture_output=True, text=True, timeout=60)
+    run = appc("exec", "echo output of $APP_MESH_APPLICATION_NAME; exit 4")
+    assert run.returncode == 4 and run.stdout.startswith("output of run-"), run
+    assert appc("add", "-a", name, "-c", "sleep 100", "-f").returncode == 0
+    assert far.exists(name) and name in appc("view").stdout
+    assert appc("rm", "-a", name, "-f").returncode == 0
+    assert not far.exists(name)
+
+
+def test_a_task_is_answered_by_a_worker_behind_the_other_daemon(near, far, name, target, tmp_path):
+    told = tmp_path / "key"
+    far.add(name, f'printf "%s" "$APP_MESH_PROCESS_KEY" > {told}.part; mv {told}.part {told}; exec sleep 3600', shell=True)
+    eventually(told.exists, "the process tells its key")
+    path, payload = f"/appmesh/app/{name}/task", bytes(range(256)) * 5000
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(near.request, "POST", path, query={"timeout": 60}, body=payload, headers=to(target))
+        fetched = near.request("GET", path, query={"process_key": told.read_text()}, headers=to(target), token=None)
+        assert fetched.status == 200 and fetched.body == payload
+        answered = near.request("PUT", path, query={"process_key": told.read_text()}, headers=to(target), token=None, body=payload[::-1])
+        assert answered.status == 200, answered
+        result = asked.result()
+    assert result.status == 200 and result.body == payload[::-1]
+    assert result.headers["Content-Type"] == "application/octet-stream"
+    far.delete(name)
+
+
+def test_files_pass_in_both_directions_without_lying_in_memory(near, target, tmp_path):
+    # More than any body that is held in memory may have.
+    content = secrets.token_bytes(1_200_000) * 100
+    path = tmp_path / "a file ü"
+    where = {"X-File-Path": urllib.parse.quote(str(path)), "X-File-Mode": "416"}
+    stored = near.request("POST", "/appmesh/file/upload", headers={**to(target), **where}, body=content)
+    assert stored.status == 200, stored
+    assert path.read_bytes() == content and path.stat().st_mode & 0o777 == 0o640
+    fetched = near.request("GET", "/appmesh/file/download", headers={**to(target), **where})
+    assert fetched.status == 200 and fetched.body == content
+    assert fetched.headers["X-File-Mode"] == "416" and fetched.headers["Content-Type"] == "application/octet-stream"
+    assert fetched.headers["Content-Disposition"].startswith("attachment")
+    again = near.request("POST", "/appmesh/file/upload", headers={**to(target), **where}, body=content)
+    assert again.status == 409, again
+    assert near.request("GET", "/appmesh/file/download", headers={**to(target), "X-File-Path": "/no/such/file"}).status == 404
+    assert near.request("GET", "/appmesh/file/download", headers=to(target)).status == 400
+    assert near.ok("GET", "/appmesh/labels", headers=to(target)).json
+
+
+def test_a_form_with_a_file_is_passed_on(near, target, tmp_path):
+    content = secrets.token_bytes(300_000)
+    body = (b'--frontier\r\nContent-Disposition: form-data; name="filename"\r\n\r\nx\r\n--frontier\r\n'
+            b'Content-Disposition: form-data; name="file"; filename="x"\r\n\r\n' + content + b"\r\n--frontier--\r\n")
+    stored = near.request("POST", "/appmesh/file/upload", body=body, headers={
+        **to(target), "X-File-Path": str(tmp_path / "form"), "Content-Type": "multipart/form-data; boundary=frontier"})
+    assert stored.status == 200, stored
+    assert (tmp_path / "form").read_bytes() == content
+    broken = near.request("POST", "/appmesh/file/upload", body=body[:-20], headers={
+        **to(target), "X-File-Path": str(tmp_path / "broken"), "Content-Type": "multipart/form-data; boundary=frontier"})
+    assert broken.status == 400, broken
+    assert [each.name for each in tmp_path.iterdir()] == ["form"], "nothing is left of it"
+
+
+def test_files_over_tcp_go_on_over_tcp(tcp, near, tmp_path):
+    content = secrets.token_bytes(3_000_000)
+    path = tmp_path / "data"
+    granted = tcp.request("POST", "/appmesh/file/upload", headers=to(FAR, X_File_Path=str(path), X_Send_File_Socket="true"))
+    assert granted.status == 200 and "x-send-file-socket" in granted.headers, granted
+    for start in range(0, len(content), 16_256):
+        tcp.socket.sendall(frame(content[start:start + 16_256]))
+    tcp.socket.sendall(frame(b""))
+    reply = tcp.request("GET", "/appmesh/file/download", headers=to(FAR, X_File_Path=str(path), X_Recv_File_Socket="true"))
+    assert reply.status == 200 and "x-recv-file-socket" in reply.headers, "handled when the upload is stored"
+    received = b""
+    while piece := tcp.receive_frame():
+        received += piece
+    assert received == content
+    assert tcp.ok("GET", "/appmesh/labels", headers=to(FAR)).json
+    refused = tcp.request("GET", "/appmesh/file/download", headers=to(f"{FAR}:{near.port}", X_File_Path=str(path), X_Recv_File_Socket="true"))
+    assert refused.status == 400
 
 
 def test_our_own_names_are_served_here(near, name):
