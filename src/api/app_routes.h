@@ -8,6 +8,7 @@
 #include "api/process_sampler.h"
 #include "api/router.h"
 #include "engine/engine.h"
+#include "security/audit.h"
 #include "security/user_directory.h"
 #include "store/configuration.h"
 #include "store/state_store.h"
@@ -22,6 +23,8 @@ struct AppRoutes {
   ProcessSampler& sampler;
   boost::asio::any_io_executor worker;  // for what blocks: the run history
   EventSinks& sinks;
+  security::AuditTrail& audit;
+  std::function<Result<std::string>(const std::string& owner)> os_user;  // whom the runs of a user are
 };
 
 void add_app_routes(RouteTable& table, AppRoutes wiring);  // view, register, enable, disable, restart, remove, history

@@ -35,10 +35,14 @@ RouteTable daemon_routes() {
                                     never_used<store::StateStore>(),
                                     never_used<ProcessSampler>(),
                                     {},
-                                    never_used<EventSinks>()},
+                                    never_used<EventSinks>(),
+                                    never_used<security::AuditTrail>(),
+                                    {}},
                            .users = {users, workers},
                            .config = {configuration, {}, {}},
-                           .files = {never_used<FileStore>(), never_used<FileWorkers>(), never_used<FileTokens>()}},
+                           .files = {never_used<FileStore>(), never_used<FileWorkers>(), never_used<FileTokens>()},
+                           .shell = {never_used<engine::Engine>(), never_used<security::AuditTrail>(), {}},
+                           .audit = {never_used<store::StateStore>(), {}}},
                           kVersion);
 }
 
@@ -76,13 +80,13 @@ TEST(OpenApi, IsYamlWithEveryRouteAndWhatItNeeds) {
 TEST(OpenApi, NamesOnlyPermissionsOfTheContract) {
   // Section 5.2 of the wire contract.
   const std::set<std::string> known = {
-      "config-view",        "label-view",         "role-view",     "user-list",       "permission-list",
-      "passwd-change-self", "app-view-all",       "app-view",      "app-output-view", "user-totp-active",
-      "user-token-renew",   "host-resource-view", "app-control",   "app-delete",      "app-reg",
-      "app-subscribe",      "config-set",         "file-download", "file-upload",     "label-delete",
-      "label-set",          "app-run-async",      "app-run-sync",  "app-run-task",    "user-add",
-      "passwd-change-user", "user-delete",        "user-lock",     "role-delete",     "role-set",
-      "user-totp-disable",  "user-unlock"};
+      "config-view", "label-view", "role-view", "user-list", "permission-list", "passwd-change-self", "app-view-all",
+      "app-view", "app-output-view", "user-totp-active", "user-token-renew", "host-resource-view", "app-control",
+      "app-delete", "app-reg", "app-subscribe", "config-set", "file-download", "file-upload", "label-delete",
+      "label-set", "app-run-async", "app-run-sync", "app-run-task", "user-add", "passwd-change-user", "user-delete",
+      "user-lock", "role-delete", "role-set", "user-totp-disable", "user-unlock",
+      // Our own.
+      "app-run-pty", "audit-view"};
   const RouteTable routes = daemon_routes();
   for (const auto& route : routes.routes()) {
     if (route->requirement.kind() == Requirement::Kind::permission) {

@@ -30,7 +30,8 @@ using NameValue = std::pair<std::string, std::string>;
 class BodyReader;  // api/body.h, like the next two
 class BodySink;
 class BodySource;
-class Connection;  // api/connection.h
+class Connection;     // api/connection.h
+class SocketHandler;  // api/socket.h
 
 struct Request {
   Method method = Method::get;
@@ -43,6 +44,7 @@ struct Request {
   std::string id;                           // short, for the log and for 500 answers
   std::shared_ptr<BodyReader> body_reader;  // in place of `body` for a route that streams it; HTTP only
   std::shared_ptr<Connection> connection;   // TCP and WebSocket; null where nothing can be sent unasked
+  bool wants_socket = false;  // HTTP: a WebSocket of the sub-protocol kSocketProtocol is asked for (api/socket.h)
   // Takes what to call, on the connection's thread, when the peer hangs up before it has its answer; the last one given
   // counts, and it is dropped with the answer. For handlers that wait long. May be empty.
   std::function<void(std::move_only_function<void()>)> when_peer_leaves;
@@ -69,6 +71,7 @@ struct Response {
   std::string log_note;                            // the cause of a 500: for the log, never sent
   std::shared_ptr<const std::string> shared_body;  // when set, `body` is ignored: one text for many answers
   std::shared_ptr<BodySource> stream;              // when set, both are ignored: HTTP only
+  std::shared_ptr<SocketHandler> socket;           // only when wanted: the connection becomes a WebSocket for it
   bool relayed = false;                            // another daemon's answer: even its 500 goes out as it is
   // TCP only, section 1.6: chunk frames that follow the answer on the connection, to the peer or from it.
   std::shared_ptr<BodySource> frames_out;

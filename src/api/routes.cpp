@@ -16,6 +16,8 @@ RouteTable make_route_table(const Wiring& wiring, std::string_view version) {
   add_user_routes(table, wiring.users);
   add_config_routes(table, wiring.config);
   add_file_routes(table, wiring.files);
+  add_pty_routes(table, wiring.shell);
+  add_audit_routes(table, wiring.audit);
   add_document_routes(table, version);  // last: it describes the ones before
   return table;
 }

@@ -4,9 +4,11 @@
 #include <string_view>
 
 #include "api/app_routes.h"
+#include "api/audit_routes.h"
 #include "api/auth_routes.h"
 #include "api/config_routes.h"
 #include "api/file_routes.h"
+#include "api/pty_routes.h"
 #include "api/router.h"
 #include "api/user_routes.h"
 
@@ -19,6 +21,8 @@ struct Wiring {
   UserRoutes users;
   ConfigRoutes config;
   FileRoutes files;
+  PtyRoutes shell;
+  AuditRoutes audit;
 };
 
 [[nodiscard]] RouteTable make_route_table(const Wiring& wiring, std::string_view version);

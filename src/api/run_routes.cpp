@@ -75,21 +75,42 @@ Result<engine::OnDemandRequest> read_run(const AppRoutes& wiring, const Context&
   return run;
 }
 
+// A shell line is as good as a shell, so it is audited as one. The line itself is not: it may hold a secret.
+bool is_audited(const engine::OnDemandRequest& run) {
+  return run.definition.shell || run.definition.session_login;
+}
+
+void audit(const AppRoutes& wiring, const Context& context, std::string action, const engine::RunTicket& ticket,
+           std::optional<int> exit_code) {
+  const std::string& user = context.principal->user;
+  wiring.audit.note({.action = std::move(action),
+                     .user = user,
+                     .peer = context.request.peer,
+                     .app = ticket.app,
+                     .run_id = ticket.run_id,
+                     .os_user = wiring.os_user(user).value_or(std::string()),
+                     .exit_code = exit_code});
+}
+
 awaitable<Response> run_async(const AppRoutes& wiring, Context& context) {
   auto run = read_run(wiring, context);
   if (!run) co_return error_response(run.error());
+  const bool audited = is_audited(*run);
   const auto ticket =
       co_await on_engine<engine::RunTicket>([&](auto done) { wiring.engine.run(std::move(*run), std::move(done)); });
   if (!ticket) co_return error_response(ticket.error());
+  if (audited) audit(wiring, context, "shell line started", *ticket, std::nullopt);
   co_return json_response(boost::json::object{{"name", ticket->app}, {"process_uuid", ticket->run_id}});
 }
 
 awaitable<Response> run_sync(const AppRoutes& wiring, Context& context) {
   auto run = read_run(wiring, context);
   if (!run) co_return error_response(run.error());
+  const bool audited = is_audited(*run);
   const auto finished = co_await on_engine<engine::FinishedRun>(
       [&](auto done) { wiring.engine.run_and_wait(std::move(*run), std::move(done)); });
   if (!finished) co_return error_response(finished.error());
+  if (audited) audit(wiring, context, "shell line ended", finished->ticket, finished->return_code);
   auto output = wiring.engine.outputs().read(finished->ticket.app, finished->run_number, 0, kMaxSyncOutput);
   // Its caller has all there is: nobody waits for the removal.
   wiring.engine.remove_app(finished->ticket.app, finished->ticket.generation, true, [](Result<void>) {});

@@ -23,6 +23,7 @@ void add_app_commands(CLI::App& root, Context& context);         // rm enable di
 void add_run_commands(CLI::App& root, Context& context);         // run exec
 void add_event_commands(CLI::App& root, Context& context);       // events task logs
 void add_file_commands(CLI::App& root, Context& context);        // get put
+void add_shell_command(CLI::App& root, Context& context);        // shell
 void add_host_commands(CLI::App& root, Context& context);        // label config resource metric log
 void add_user_commands(CLI::App& root, Context& context);        // user lock appmgpwd
 void add_completion_commands(CLI::App& root, Context& context);  // completion version

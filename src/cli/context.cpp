@@ -44,21 +44,26 @@ std::optional<std::string> Context::given_password() const {
   return password;
 }
 
+TransportOptions Context::transport_options() const {
+  TransportOptions options;
+  if (!globals.ca.empty()) {
+    options.tls.verify = TlsOptions::Verify::kPath;
+    options.tls.ca_path = globals.ca;
+  }
+  if (globals.insecure) options.tls.verify = TlsOptions::Verify::kOff;
+  if (quick) {
+    options.connect_timeout = std::chrono::seconds{1};
+    options.read_timeout = std::chrono::seconds{2};
+  }
+  return options;
+}
+
 ClientOptions Context::client_options() const {
   ClientOptions options;
   options.url = url().text();
   options.forward_to = globals.forward_to;
-  TlsOptions& tls = options.transport.tls;
-  if (!globals.ca.empty()) {
-    tls.verify = TlsOptions::Verify::kPath;
-    tls.ca_path = globals.ca;
-  }
-  if (globals.insecure) tls.verify = TlsOptions::Verify::kOff;
+  options.transport = transport_options();
   if (globals.verbose) options.trace = [](std::string_view line) { tell(line); };
-  if (quick) {
-    options.transport.connect_timeout = std::chrono::seconds{1};
-    options.transport.read_timeout = std::chrono::seconds{2};
-  }
   return options;
 }
 

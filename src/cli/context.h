@@ -44,6 +44,9 @@ class Context {
   // One more, for another thread.
   [[nodiscard]] Client another_client();
 
+  // How to reach the daemon, as the options say.
+  [[nodiscard]] TransportOptions transport_options() const;
+
   // Given, else last used, else the local daemon.
   [[nodiscard]] Url url() const;
   [[nodiscard]] const TokenStore& store() const { return store_; }

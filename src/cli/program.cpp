@@ -70,6 +70,7 @@ std::unique_ptr<CLI::App> make_parser(Context& context) {
   add_run_commands(*parser, context);
   add_event_commands(*parser, context);
   add_file_commands(*parser, context);
+  add_shell_command(*parser, context);
   add_host_commands(*parser, context);
   add_user_commands(*parser, context);
   add_completion_commands(*parser, context);

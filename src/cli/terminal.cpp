@@ -8,6 +8,7 @@
 
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
+#include <sys/signalfd.h>
 
 #include <poll.h>
 #include <termios.h>
@@ -26,9 +27,15 @@ constexpr std::array kCaught{SIGINT, SIGTERM, SIGHUP};
 std::array<struct sigaction, 3> g_old_actions;
 struct sigaction g_old_pipe;
 
+termios g_cooked{};  // while a RawTerminal lives
+volatile std::sig_atomic_t g_is_raw = 0;
+
 void on_signal(int number) {
   // The second one is meant: do not wait for the daemon any longer.
-  if (g_signal != 0) ::_exit(kSignalBase + number);
+  if (g_signal != 0) {
+    if (g_is_raw != 0) ::tcsetattr(STDIN_FILENO, TCSANOW, &g_cooked);
+    ::_exit(kSignalBase + number);
+  }
   const int saved = errno;
   g_signal = number;
   const std::uint64_t one = 1;
@@ -124,6 +131,50 @@ bool write_output(std::string_view text) {
     text.remove_prefix(static_cast<std::size_t>(count));
   }
   return true;
+}
+
+TerminalSize terminal_size() {
+  winsize size{};
+  for (const int fd : {STDIN_FILENO, STDOUT_FILENO}) {
+    if (::ioctl(fd, TIOCGWINSZ, &size) == 0 && size.ws_row > 0 && size.ws_col > 0) return {size.ws_row, size.ws_col};
+  }
+  return {};
+}
+
+RawTerminal::RawTerminal() {
+  if (::tcgetattr(STDIN_FILENO, &g_cooked) != 0) return;
+  g_is_raw = 1;
+  termios raw = g_cooked;
+  ::cfmakeraw(&raw);
+  ::tcsetattr(STDIN_FILENO, TCSADRAIN, &raw);
+}
+
+RawTerminal::~RawTerminal() {
+  if (g_is_raw == 0) return;
+  ::tcsetattr(STDIN_FILENO, TCSADRAIN, &g_cooked);
+  g_is_raw = 0;
+}
+
+SizeWatch::SizeWatch() {
+  sigset_t only;
+  sigemptyset(&only);
+  sigaddset(&only, SIGWINCH);
+  ::sigprocmask(SIG_BLOCK, &only, nullptr);
+  fd_ = ::signalfd(-1, &only, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+SizeWatch::~SizeWatch() {
+  ::close(fd_);
+  sigset_t only;
+  sigemptyset(&only);
+  sigaddset(&only, SIGWINCH);
+  ::sigprocmask(SIG_UNBLOCK, &only, nullptr);
+}
+
+void SizeWatch::clear() const {
+  signalfd_siginfo information{};
+  while (::read(fd_, &information, sizeof information) > 0) {
+  }
 }
 
 Interrupt::Interrupt() {

@@ -26,6 +26,38 @@ std::string read_input(std::size_t limit);
 // False when the reader has gone away.
 bool write_output(std::string_view text);
 
+struct TerminalSize {
+  int rows = 24;
+  int columns = 80;
+};
+// Of the terminal on stdin or stdout; the default when there is none.
+TerminalSize terminal_size();
+
+// While it lives, what is typed comes as it is, Ctrl-C included, and what is written goes out as it is. Put right again
+// on every way out, that of a second signal too. Does nothing when stdin is no terminal. One at a time.
+class RawTerminal {
+ public:
+  RawTerminal();
+  RawTerminal(const RawTerminal&) = delete;
+  RawTerminal& operator=(const RawTerminal&) = delete;
+  ~RawTerminal();
+};
+
+// While it lives, fd() is readable when the size of the terminal has changed. One at a time.
+class SizeWatch {
+ public:
+  SizeWatch();
+  SizeWatch(const SizeWatch&) = delete;
+  SizeWatch& operator=(const SizeWatch&) = delete;
+  ~SizeWatch();
+
+  [[nodiscard]] int fd() const { return fd_; }
+  void clear() const;  // until the next change
+
+ private:
+  int fd_ = -1;
+};
+
 // While it lives, SIGINT, SIGTERM and SIGHUP do not kill appc but make fd() readable; SIGPIPE is ignored. One at a
 // time.
 class Interrupt {

@@ -24,6 +24,7 @@
 #include "platform/clock.h"
 #include "platform/file.h"
 #include "platform/time_zone.h"
+#include "security/audit.h"
 #include "security/identity.h"
 #include "store/configuration.h"
 #include "store/definition_store.h"
@@ -47,6 +48,7 @@ struct Daemon::Parts {
   std::unique_ptr<store::Configuration> configuration;
   std::unique_ptr<store::StateStore> states;
   std::unique_ptr<security::Identity> identity;
+  std::optional<security::AuditTrail> audit;
   std::unique_ptr<store::DefinitionStore> definitions;
   std::optional<boost::asio::thread_pool> workers;
   std::optional<api::PasswordWorkers> password_workers;
@@ -262,9 +264,18 @@ Result<std::unique_ptr<Daemon>> Daemon::open(const CommandLine& line) {
   parts.definitions = std::move(*definitions);
 
   auto options = engine_options(line, parts.paths, *settings);
-  options.exec_user = [config = parts.configuration.get(), users = &parts.identity->users()](const std::string& owner) {
+  const auto exec_user_of = [config = parts.configuration.get(),
+                             users = &parts.identity->users()](const std::string& owner) {
     return exec_user(*config->settings(), *users->snapshot(), owner);
   };
+  options.exec_user = exec_user_of;
+  // The same for those who read it.
+  const auto os_user_of = [exec_user_of, own = runtime::own_user().name](const std::string& owner) {
+    auto user = exec_user_of(owner);
+    if (user && user->empty()) user = own;
+    return user;
+  };
+  parts.audit.emplace(*parts.states);
   parts.engine = std::make_unique<engine::Engine>(std::move(options), *parts.definitions, *parts.states);
   if (auto started = parts.engine->start(); !started) return std::unexpected(started.error());
 
@@ -284,7 +295,8 @@ Result<std::unique_ptr<Daemon>> Daemon::open(const CommandLine& line) {
 
   parts.sinks.emplace(*parts.engine, parts.identity->users());
   const api::AppRoutes apps{*parts.engine, parts.identity->users(),       *parts.configuration, *parts.states,
-                            parts.sampler, parts.workers->get_executor(), *parts.sinks};
+                            parts.sampler, parts.workers->get_executor(), *parts.sinks,         *parts.audit,
+                            os_user_of};
   api::RouteTable routes = api::make_route_table(
       {.auth = {parts.identity->users(), parts.identity->tokens(), *parts.password_workers, parts.identity->totp()},
        .apps = apps,
@@ -293,7 +305,9 @@ Result<std::unique_ptr<Daemon>> Daemon::open(const CommandLine& line) {
                   .worker = parts.workers->get_executor(),
                   .resources = [resources = &*parts.resources] { return resources->collect(); },
                   .metrics = [&parts] { return parts.metrics->render(); }},
-       .files = {*parts.files, *parts.file_workers, *parts.file_tokens}},
+       .files = {*parts.files, *parts.file_workers, *parts.file_tokens},
+       .shell = {*parts.engine, *parts.audit, os_user_of},
+       .audit = {*parts.states, parts.workers->get_executor()}},
       kVersion);
   parts.authenticator.emplace(parts.identity->tokens());
   parts.service = std::make_shared<api::Service>(std::move(routes), *parts.authenticator, cross_site_policy(*settings));

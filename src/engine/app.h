@@ -23,9 +23,12 @@ struct Engine::App {
   core::RunNumber run_number = 0;
   std::int32_t pid = 0;
   bool run_complete = false;
-  bool followed = false;                      // its run has a watchdog or a line to wait for
-  std::optional<runtime::RunId> outgoing_id;  // a handed-over run that may still end beside the newest one
-  std::deque<core::RunNumber> kept_runs;      // older runs whose output is kept, newest first
+  bool followed = false;                                // its run has a watchdog or a line to wait for
+  std::optional<runtime::RunId> outgoing_id;            // a handed-over run that may still end beside the newest one
+  std::optional<platform::TerminalSize> terminal_size;  // its run is to have a terminal
+  std::shared_ptr<platform::UniqueFd> terminal;         // of the run that has just started
+  bool attended = true;                                 // somebody is at its terminal
+  std::deque<core::RunNumber> kept_runs;                // older runs whose output is kept, newest first
 
   std::vector<std::pair<core::RunNumber, boost::json::object>> exits;  // what to tell when the run is gone
 
@@ -39,7 +42,7 @@ struct Engine::App {
   [[nodiscard]] const std::string& name() const { return state.definition->name; }
   // As users know it, for events and messages.
   [[nodiscard]] std::string public_name() const { return std::string(core::split_instance(name()).app); }
-  [[nodiscard]] RunTicket ticket() const { return {name(), run_id.text(), generation}; }
+  [[nodiscard]] RunTicket ticket() const { return {name(), run_id.text(), generation, terminal}; }
 };
 
 }  // namespace appmesh::engine

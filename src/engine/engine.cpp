@@ -411,6 +411,47 @@ void Engine::run_and_wait(OnDemandRequest request, Done<FinishedRun> done) {
   });
 }
 
+void Engine::run_in_terminal(OnDemandRequest request, Done<RunTicket> started, Done<FinishedRun> finished) {
+  boost::asio::post(context_, [this, request = std::move(request), started = std::move(started),
+                               finished = std::move(finished)]() mutable {
+    create_on_demand(std::move(request), std::move(started), std::move(finished));
+  });
+}
+
+void Engine::attach_terminal(std::string name, std::uint64_t generation, Done<RunTicket> attached,
+                             Done<FinishedRun> finished) {
+  boost::asio::post(context_, [this, name = std::move(name), generation, attached = std::move(attached),
+                               finished = std::move(finished)]() mutable {
+    App* app = find(name, generation);
+    LiveRun* run = app == nullptr ? nullptr : live_run(*app, app->run_number);
+    if (run == nullptr || !run->tag.terminal || run->main == LiveRun::Main::starting)
+      return attached(fail(ErrorKind::not_found, fmt::format("<{}> has no terminal", name)));
+    if (std::exchange(app->attended, true))
+      return attached(fail(ErrorKind::conflict, fmt::format("somebody is at the terminal of <{}>", name)));
+    supervisor_.ask_kept(run->id, [this, name, generation, attached = std::move(attached),
+                                   finished = std::move(finished)](auto kept) mutable {
+      App* still = find(name, generation);
+      if (still == nullptr || !kept || kept->empty()) {
+        if (still != nullptr) watch_unattended(*still);
+        return attached(fail(ErrorKind::not_found, fmt::format("the terminal of <{}> is gone", name)));
+      }
+      RunTicket ticket = still->ticket();
+      ticket.terminal = std::make_shared<platform::UniqueFd>(std::move(kept->front()));
+      still->finished_waiters.push_back(std::move(finished));
+      attached(std::move(ticket));
+    });
+  });
+}
+
+// Of a run with a terminal that an earlier daemon started: whoever was there may come again, or the run ends.
+void Engine::watch_unattended(App& app) {
+  app.attended = false;
+  timers_.after(kUnattendedTerminal, [this, name = app.name(), generation = app.generation] {
+    App* still = find(name, generation);
+    if (still != nullptr && !still->attended) remove_app(name, generation, true, [](Result<void>) {});
+  });
+}
+
 Result<std::string> Engine::on_demand_name(const OnDemandRequest& request) const {
   const std::string& asked = request.definition.name;
   if (asked.empty()) {
@@ -450,12 +491,13 @@ void Engine::create_on_demand(OnDemandRequest request, Done<RunTicket> started, 
   app.state.on_demand = core::OnDemand{.timeout = request.timeout, .remove_at = now.steady + request.lifetime};
   if (started) app.started_waiters.push_back(std::move(started));
   if (finished) app.finished_waiters.push_back(std::move(finished));
+  app.terminal_size = request.terminal;
   publish(app);
 
   store::SavedApp saved{app.name(), {}, {}};
   saved.state = boost::json::serialize(core::save_state(app.state, now));
   saved.definition = boost::json::serialize(core::write_definition(*app.state.definition, core::SecretFields::omit));
-  if (!app.finished_waiters.empty()) {
+  if (!app.finished_waiters.empty() && !app.terminal_size) {
     // Its caller waits for the end, so the start need not wait for the disk: most such runs end before the commit.
     states_.save_app(std::move(saved));
     return feed(app, core::event::Defined{});

@@ -78,12 +78,14 @@ struct OnDemandRequest {
   bool numbered_name = false;      // `definition.name` is a base: take the first free "<name>_<k>"
   std::chrono::seconds timeout{0};
   std::chrono::seconds lifetime{0};
+  std::optional<platform::TerminalSize> terminal;  // for run_in_terminal()
 };
 
 struct RunTicket {
   std::string app;
   std::string run_id;
   std::uint64_t generation = 0;
+  std::shared_ptr<platform::UniqueFd> terminal;  // of run_in_terminal(): our end, which does not block
 };
 
 struct FinishedRun {
@@ -129,6 +131,14 @@ class Engine {
   void run(OnDemandRequest request, Done<RunTicket> done);
   // `done` when the run has ended and its output is stored. The app stays until remove_app() or its lifetime's end.
   void run_and_wait(OnDemandRequest request, Done<FinishedRun> done);
+
+  // A run with a terminal for stdin and output. The keeper holds our end too, so that the run outlives this daemon.
+  void run_in_terminal(OnDemandRequest request, Done<RunTicket> started, Done<FinishedRun> finished);
+  // Again, after a restart of the daemon. A run that nobody attaches to within kUnattendedTerminal is ended. Errors:
+  // not_found, conflict when somebody is attached.
+  void attach_terminal(std::string name, std::uint64_t generation, Done<RunTicket> attached,
+                       Done<FinishedRun> finished);
+  static constexpr std::chrono::seconds kUnattendedTerminal{60};
 
   // `done` when the run has output past `position`, is complete, is not the newest run of the app, or after `timeout`.
   void wait_output(std::string name, std::string run_id, std::uint64_t position, std::chrono::milliseconds timeout,
@@ -214,6 +224,7 @@ class Engine {
   void create_on_demand(OnDemandRequest request, Done<RunTicket> started, Done<FinishedRun> finished);
   [[nodiscard]] Result<std::string> on_demand_name(const OnDemandRequest& request) const;
   void answer_started(App& app, const std::string* failure);
+  void watch_unattended(App& app);
   void answer_finished(App& app);
 
   [[nodiscard]] App* find(const std::string& name, std::uint64_t generation);

@@ -118,9 +118,10 @@ void Engine::start_run(App& app, core::RunNumber number) {
   if (app.run_number != 0 && app.run_number != number) app.kept_runs.push_front(app.run_number);
   if (supervisor_.find(app.run_id) != nullptr) app.outgoing_id = app.run_id;
   const auto target = std::exchange(app.attach, std::nullopt);
-  const LiveRun& run = target ? supervisor_.attach(*app.state.definition, app.generation, number, *target)
-                              : supervisor_.start(*app.state.definition, app.generation, number, launch_,
-                                                  runtime::RunKind::app, !app.finished_waiters.empty());
+  const LiveRun& run =
+      target ? supervisor_.attach(*app.state.definition, app.generation, number, *target)
+             : supervisor_.start(*app.state.definition, app.generation, number, launch_, runtime::RunKind::app,
+                                 !app.finished_waiters.empty() && !app.terminal_size, app.terminal_size);
   app.run_id = run.id;
   app.run_number = number;
   app.pid = 0;
@@ -288,7 +289,11 @@ void Engine::run_started(LiveRun& run) {
   feed(*app, core::event::RunStarted{run.tag.run_number, run.pid});
   notify_.follow(run);
   if (App* still = app_of(run)) settle_limits(*still);
-  if (App* still = app_of(run)) answer_started(*still, nullptr);
+  if (App* still = app_of(run)) {
+    if (run.terminal) still->terminal = std::make_shared<platform::UniqueFd>(std::move(run.terminal));
+    answer_started(*still, nullptr);
+    if (still = app_of(run); still != nullptr) still->terminal.reset();
+  }
 }
 
 void Engine::run_failed(LiveRun& run, std::string reason) {

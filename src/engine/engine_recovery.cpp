@@ -193,6 +193,7 @@ void Engine::recover_app(App& app, const std::vector<const runtime::KnownRun*>& 
       app.tasks->worker_started(newest->id);
     }
     if (LiveRun* run = supervisor_.find(newest->id); run != nullptr && !newest->exit) notify_.follow(*run);
+    if (newest_tag.terminal) watch_unattended(app);
   } else {
     app.pid = 0;
     app.run_complete = app.run_number != 0;

@@ -138,7 +138,7 @@ LiveRun& RunSupervisor::adopt_known(const runtime::KnownRun& known, const runtim
 
 LiveRun& RunSupervisor::start(const core::AppDefinition& definition, std::uint64_t app_generation,
                               core::RunNumber number, const runtime::LaunchOptions& options, runtime::RunKind kind,
-                              bool awaited) {
+                              bool awaited, std::optional<platform::TerminalSize> terminal) {
   auto owned = std::make_unique<LiveRun>();
   LiveRun& run = *owned;
   run.id = runtime::RunId::random();
@@ -148,6 +148,8 @@ LiveRun& RunSupervisor::start(const core::AppDefinition& definition, std::uint64
   run.tag.run_number = number;
   run.tag.kind = kind;
   run.tag.awaited = awaited;
+  run.tag.terminal = terminal.has_value();
+  run.terminal_size = terminal;
   if (kind == runtime::RunKind::app) run.tag.process_key = platform::random_hex(kProcessKeyBytes);
   runs_.emplace(run.id, std::move(owned));
   if (kind == runtime::RunKind::app) handlers_.on_created(run);
@@ -179,8 +181,18 @@ void RunSupervisor::launch(LiveRun& run, const core::AppDefinition& definition, 
   if (auto entered = enter_cgroup(run, definition); !entered) return fail_later(run, entered.error().message);
   const auto notify = open_notify(run, definition, user);
   if (!notify) return fail_later(run, notify.error().message);
-  auto launch = runtime::prepare_launch(definition, run.id, run.tag, outputs_, options, user, *notify);
+  platform::Terminal terminal;
+  if (run.terminal_size) {
+    auto opened = platform::open_terminal(*run.terminal_size, user != nullptr ? user->uid : ::geteuid(),
+                                          user != nullptr ? user->gid : ::getegid());
+    if (!opened) return fail_later(run, opened.error().message);
+    terminal = std::move(*opened);
+  }
+  auto launch =
+      runtime::prepare_launch(definition, run.id, run.tag, outputs_, options, user, *notify, terminal.slave.get());
   if (!launch) return fail_later(run, launch.error().message);
+  if (terminal.master) launch->request.kept_fds.push_back(terminal.master.get());
+  run.terminal = std::move(terminal.master);
   std::vector<platform::UniqueFd> v1_procs;
   if (run.cgroup) {
     launch->request.cgroup_fd = run.cgroup->directory_fd();

@@ -27,6 +27,7 @@
 #include "engine/os_users.h"
 #include "engine/timers.h"
 #include "platform/cgroup.h"
+#include "platform/terminal.h"
 #include "runtime/keeper_client.h"
 #include "runtime/launch.h"
 #include "runtime/run_tag.h"
@@ -51,6 +52,9 @@ struct LiveRun {
 
   platform::CgroupLimits limits;  // as last set; of a run of an earlier daemon see limits_known
   bool limits_known = true;
+
+  std::optional<platform::TerminalSize> terminal_size;  // it is to have a terminal of that size
+  platform::UniqueFd terminal;                          // our end of it, until the one who asked for it takes it
 
   platform::UniqueFd notify;  // its notify socket, until somebody reads it
 
@@ -103,7 +107,7 @@ class RunSupervisor {
 
   LiveRun& start(const core::AppDefinition& definition, std::uint64_t app_generation, core::RunNumber number,
                  const runtime::LaunchOptions& options, runtime::RunKind kind = runtime::RunKind::app,
-                 bool awaited = false);
+                 bool awaited = false, std::optional<platform::TerminalSize> terminal = std::nullopt);
   using AttachAnswer = std::move_only_function<void(Result<AttachTarget>)>;
   // Whether an owner's app may adopt the process; answers at once or later on the engine thread. Errors: see
   // check_attachable(), and permission_denied for a process of a run.

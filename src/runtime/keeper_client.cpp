@@ -162,6 +162,7 @@ void KeeperClient::spawn(const SpawnRequest& request, SpawnAnswer done) {
     descriptors.insert(descriptors.end(), request.kept_fds.begin(), request.kept_fds.end());
     spawn.kept_count = static_cast<std::uint16_t>(request.kept_fds.size());
   }
+  if (request.controlling_terminal) spawn.flags |= keeper::kFlagControllingTty;
   if (request.own_pid && has(keeper::kFeatureOwnPid)) spawn.flags |= keeper::kFlagOwnPid;
   if (request.user) {
     spawn.flags |= keeper::kFlagSwitchUser;

@@ -44,9 +44,10 @@ struct SpawnRequest {
   };
   std::optional<User> user;  // absent: the keeper's own
   bool no_new_privileges = false;
-  bool keep_bounding_set = false;  // with user: sudo and its like may work
-  std::vector<int> kept_fds;       // the keeper holds copies as long as it knows the run; see keeper/protocol.h
-  bool own_pid = false;            // the value of the last variable, ten characters, becomes the child's pid
+  bool keep_bounding_set = false;     // with user: sudo and its like may work
+  std::vector<int> kept_fds;          // the keeper holds copies as long as it knows the run; see keeper/protocol.h
+  bool controlling_terminal = false;  // stdin_fd is a terminal, which becomes that of the session
+  bool own_pid = false;               // the value of the last variable, ten characters, becomes the child's pid
 };
 
 struct SpawnFailure {

@@ -106,9 +106,11 @@ Result<platform::UniqueFd> open_metadata(const boost::json::value& metadata) {
 
 Result<Launch> prepare_launch(const core::AppDefinition& definition, const RunId& id, const RunTag& tag,
                               const OutputFiles& outputs, const LaunchOptions& options, const platform::User* user,
-                              const NotifyLaunch& notify) {
+                              const NotifyLaunch& notify, int terminal) {
   Launch launch;
-  auto arguments = build_arguments(definition, user != nullptr ? *user : options.own_user);
+  const platform::User& runs_as = user != nullptr ? *user : options.own_user;
+  auto arguments = terminal >= 0 && definition.command.empty() ? Result<std::vector<std::string>>({runs_as.shell, "-l"})
+                                                               : build_arguments(definition, runs_as);
   if (!arguments) return std::unexpected(arguments.error());
   auto input = open_metadata(definition.metadata);
   if (!input) return std::unexpected(input.error());
@@ -129,6 +131,11 @@ Result<Launch> prepare_launch(const core::AppDefinition& definition, const RunId
   request.working_directory = definition.working_dir.empty() ? options.default_directory : definition.working_dir;
   request.stdin_fd = launch.input.get();
   request.output_fd = launch.output.get();
+  if (terminal >= 0) {
+    request.stdin_fd = request.output_fd = terminal;
+    request.controlling_terminal = true;
+    if (definition.working_dir.empty() && !runs_as.home.empty()) request.working_directory = runs_as.home;
+  }
   if (user != nullptr) {
     request.user = SpawnRequest::User{user->uid, user->gid, {user->groups.begin(), user->groups.end()}};
     request.no_new_privileges = !definition.session_login;

@@ -35,10 +35,12 @@ struct Launch {
 
 // `tag.cgroup` is already chosen. `user` is who the run switches to, null: the daemon's own. A switched run keeps no
 // capability and can gain no privilege by exec, but for a login session, in which sudo and its like work as in any
-// other login of that user. Errors name the step: command, stdin, output file.
+// other login of that user. `terminal`, borrowed, is stdin and output in place of files, and a definition without a
+// command is then a login shell. Errors name the step: command, stdin, output file.
 [[nodiscard]] Result<Launch> prepare_launch(const core::AppDefinition& definition, const RunId& id, const RunTag& tag,
                                             const OutputFiles& outputs, const LaunchOptions& options,
-                                            const platform::User* user = nullptr, const NotifyLaunch& notify = {});
+                                            const platform::User* user = nullptr, const NotifyLaunch& notify = {},
+                                            int terminal = -1);
 
 // The daemon's user as the name service knows it, or its number and no home. May wait for the name service.
 [[nodiscard]] platform::User own_user();

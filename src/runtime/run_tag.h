@@ -19,7 +19,8 @@ struct RunTag {
   std::uint64_t run_number = 0;
   std::uint32_t instance = 0;
   RunKind kind = RunKind::app;
-  bool awaited = false;  // a caller waits for its end: nobody else knows of it until the state store does
+  bool terminal = false;  // it has a terminal, which the keeper holds as the first of its kept descriptors
+  bool awaited = false;   // a caller waits for its end: nobody else knows of it until the state store does
 
   [[nodiscard]] std::string encode() const;
   // Unknown keys are skipped, so a newer daemon may have written more. nullopt: not a tag of ours.

@@ -35,7 +35,8 @@ TEST_F(UserDirectoryTest, WithoutAFileThereAreTheFourRolesAndAnAdminWhoHasThemAl
   home_.open();
   const auto snapshot = home_.users().snapshot();
   EXPECT_EQ(snapshot->roles().size(), 4U);
-  EXPECT_THAT(snapshot->roles().at("shell"), ElementsAre("app-run-async", "app-run-sync", "app-run-task"));
+  EXPECT_THAT(snapshot->roles().at("shell"),
+              ElementsAre("app-run-async", "app-run-pty", "app-run-sync", "app-run-task"));
   EXPECT_EQ(snapshot->roles().at("view").size(), 12U);
   EXPECT_EQ(snapshot->roles().at("manage").size(), 9U);
   EXPECT_EQ(snapshot->roles().at("usermgr").size(), 8U);

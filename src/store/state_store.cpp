@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <condition_variable>
 #include <deque>
+#include <limits>
 #include <mutex>
 #include <thread>
 #include <unordered_map>
@@ -33,7 +34,7 @@ struct ForgetExpired {
 struct Superseded {
   std::size_t by;
 };
-using Write = std::variant<SaveApp, DeleteApp, RunRecord, RevokedToken, ForgetExpired, Superseded>;
+using Write = std::variant<SaveApp, DeleteApp, RunRecord, RevokedToken, ForgetExpired, AuditRecord, Superseded>;
 
 struct Queued {
   Write write;
@@ -85,6 +86,7 @@ SqlResult<> carry_out(StateWriter& writer, const Write& write) {
     SqlResult<> operator()(const RunRecord& run) const { return writer.record_run(run); }
     SqlResult<> operator()(const RevokedToken& token) const { return writer.revoke_token(token); }
     SqlResult<> operator()(const ForgetExpired& forget) const { return writer.forget_expired_tokens(forget.now); }
+    SqlResult<> operator()(const AuditRecord& record) const { return writer.audit(record); }
     SqlResult<> operator()(const Superseded&) const { return {}; }
   };
   return std::visit(Visitor{writer}, write);
@@ -136,6 +138,8 @@ class SqliteStateStore final : public StateStore {
   void record_run(RunRecord run, Done done) override { ask({std::move(run), std::move(done)}); }
   void revoke_token(RevokedToken token, Done done) override { ask({std::move(token), std::move(done)}); }
 
+  void audit(AuditRecord record, Done done) override { ask({std::move(record), std::move(done)}); }
+
   void flush() override {
     std::unique_lock lock(mutex_);
     const std::uint64_t until = asked_;
@@ -182,6 +186,22 @@ class SqliteStateStore final : public StateStore {
           if (before) statement.bind(3, before->time_since_epoch().count());
         },
         [&](const Statement& row) { found.push_back(run_of_row(row)); });
+    if (!done) return std::unexpected(done.error());
+    return found;
+  }
+
+  Result<std::vector<AuditEntry>> audit_trail(std::size_t limit, std::optional<std::int64_t> before) override {
+    if (limit < 1 || limit > 1000) return fail(ErrorKind::invalid_argument, "limit must be 1..1000");
+    std::vector<AuditEntry> found;
+    auto done = read(
+        "SELECT id,time_us,record,previous,hash FROM audit WHERE id<?1 ORDER BY id DESC LIMIT ?2",
+        [&](Statement& statement) {
+          statement.bind(1, before.value_or(std::numeric_limits<std::int64_t>::max()));
+          statement.bind(2, static_cast<std::int64_t>(limit));
+        },
+        [&](const Statement& row) {
+          found.push_back({row.integer(0), {*wall(row.integer(1)), row.text(2)}, row.text(3), row.text(4)});
+        });
     if (!done) return std::unexpected(done.error());
     return found;
   }

@@ -1,9 +1,10 @@
 // What the daemon remembers besides definitions: lifecycle state of each app, on-demand apps, run history, revoked
-// tokens. SQLite in WAL mode, one writer thread with group commit; owned by the daemon. Writes may be asked for from
-// any thread and happen in the order asked; a `Done` runs on the writer thread after the commit that holds its write.
-// Reads use a connection of their own, block, and may be called from any thread but the engine's once it runs.
+// tokens, the audit trail. SQLite in WAL mode, one writer thread with group commit; owned by the daemon. Writes may be
+// asked for from any thread and happen in the order asked; a `Done` runs on the writer thread after the commit that
+// holds its write. Reads use a connection of their own, block, and may be called from any thread but the engine's once
+// it runs.
 //
-// A commit survives a killed daemon at once; writes marked durable (revocations, audit) are also fsynced before `Done`.
+// A commit survives a killed daemon at once; writes marked durable (revocations) are also fsynced before `Done`.
 //
 // Most writes have no hurry: they wait up to Options::commit_delay for company, so that a busy daemon pays for one
 // commit where it would pay for many. An urgent write takes all that wait along and is committed at once: a revocation,
@@ -50,6 +51,22 @@ struct RevokedToken {
   core::WallTime expires;
 };
 
+// Who did what that must be known afterwards. Records are only added; each carries the hash of the one before, so that
+// none can be changed or taken out of the middle without a trace.
+struct AuditRecord {
+  core::WallTime time;
+  std::string record;  // JSON, never a secret
+};
+struct AuditEntry {
+  std::int64_t id = 0;  // in the order of writing, without gaps
+  AuditRecord what;
+  std::string previous;  // hash of the entry before, hex; empty for the first of all
+  std::string hash;      // audit_hash() of this one
+};
+// SHA-256, as hex, over the previous hash, the id, the time in microseconds and the record, with a line feed after
+// each.
+[[nodiscard]] std::string audit_hash(const AuditEntry& entry);
+
 class StateStore {
  public:
   using Done = std::move_only_function<void(Result<void>)>;
@@ -57,6 +74,7 @@ class StateStore {
   struct Options {
     std::uint64_t history_per_app = 1000;       // older runs are forgotten
     std::chrono::hours history_age{24 * 90};    // likewise
+    std::int64_t audit_entries = 100'000;       // older ones are forgotten, oldest first
     std::uint64_t history_total = 500'000;      // runs of all apps together (each on-demand run is an app of its own)
     std::chrono::seconds retry_for{30};         // a full disk or an I/O error: how long a batch is tried again
     std::chrono::milliseconds commit_delay{5};  // how long a write without hurry waits for others; 0: not at all
@@ -73,7 +91,8 @@ class StateStore {
   // Insert or merge by run_id: a row that already has its end keeps it, so a report delivered twice is recorded once.
   // Not urgent even with a Done.
   virtual void record_run(RunRecord run, Done done = nullptr) = 0;
-  virtual void revoke_token(RevokedToken token, Done done) = 0;  // durable, urgent
+  virtual void revoke_token(RevokedToken token, Done done) = 0;     // durable, urgent
+  virtual void audit(AuditRecord record, Done done = nullptr) = 0;  // not urgent even with a Done
   virtual void flush() = 0;  // returns when all that was asked before it is committed and its Dones have run
   // Writes asked for and not yet committed: for a metric and for the warning at half of the limit.
   [[nodiscard]] virtual std::size_t queued() const { return 0; }
@@ -84,6 +103,9 @@ class StateStore {
   // Newest first; at most `limit` (1..1000), only runs that started before `before` when given.
   [[nodiscard]] virtual Result<std::vector<RunRecord>> runs(const std::string& app, std::size_t limit,
                                                             std::optional<core::WallTime> before) = 0;
+  // Newest first; at most `limit` (1..1000), only those with a lower id than `before` when given.
+  [[nodiscard]] virtual Result<std::vector<AuditEntry>> audit_trail(std::size_t limit,
+                                                                    std::optional<std::int64_t> before) = 0;
   [[nodiscard]] virtual Result<std::optional<RunRecord>> find_run(const std::string& run_id) = 0;
 };
 

@@ -60,6 +60,31 @@ TEST_F(StateStoreTest, AppsAreReplacedAndAnEmptyDefinitionKeepsTheStoredOne) {
   }
 }
 
+TEST_F(StateStoreTest, TheAuditTrailIsAChainThatGoesOnAfterARestartAndIsBounded) {
+  constexpr int kEntries = 600;
+  for (int i = 1; i <= kEntries; i += 200) {
+    auto store = open({.audit_entries = 300});
+    for (int k = i; k < i + 200; ++k) store->audit({kStart + seconds{k}, "{" + std::to_string(k) + "}"});
+    store->flush();
+  }
+  auto store = open();
+  const auto newest = store->audit_trail(1000, std::nullopt).value();
+  ASSERT_GE(newest.size(), 300U);
+  ASSERT_LT(newest.size(), 600U);
+  EXPECT_EQ(newest.front().id, kEntries);
+  EXPECT_EQ(newest.front().what.record, "{600}");
+  for (std::size_t i = 0; i < newest.size(); ++i) {
+    EXPECT_EQ(newest[i].hash, audit_hash(newest[i]));
+    if (i + 1 < newest.size()) EXPECT_EQ(newest[i].previous, newest[i + 1].hash);
+  }
+  auto changed = newest[5];
+  changed.what.record = "{x}";
+  EXPECT_NE(audit_hash(changed), changed.hash);
+  const auto older = store->audit_trail(2, newest[3].id).value();
+  ASSERT_EQ(older.size(), 2U);
+  EXPECT_EQ(older[0].id, newest[4].id);
+}
+
 TEST_F(StateStoreTest, ARunIsReportedWholeAndInEveryField) {
   auto store = open();
   RunRecord run = run_of("web", 7);

@@ -5,6 +5,7 @@
 #include <cerrno>
 
 #include <fcntl.h>
+#include <openssl/evp.h>
 
 #include "platform/clock.h"
 #include "platform/file.h"
@@ -20,11 +21,14 @@ constexpr std::array kMigrations = {
     " instance INTEGER NOT NULL, pid INTEGER NOT NULL, start_us INTEGER, end_us INTEGER, return_code INTEGER,"
     " reason TEXT NOT NULL, max_rss_bytes INTEGER NOT NULL, cpu_us INTEGER NOT NULL);"
     "CREATE INDEX runs_of_app ON runs(app, start_us);"
-    "CREATE TABLE revoked(jti TEXT PRIMARY KEY, expires_us INTEGER NOT NULL) WITHOUT ROWID;"};
+    "CREATE TABLE revoked(jti TEXT PRIMARY KEY, expires_us INTEGER NOT NULL) WITHOUT ROWID;",
+    "CREATE TABLE audit(id INTEGER PRIMARY KEY, time_us INTEGER NOT NULL, record TEXT NOT NULL,"
+    " previous TEXT NOT NULL, hash TEXT NOT NULL);"};
 
 constexpr std::uint32_t kPruneAppEvery = 64;    // inserts of one app
 constexpr std::uint64_t kPruneAllEvery = 1000;  // inserts of all apps
 constexpr std::int64_t kPruneAllRows = 1500;    // more than kPruneAllEvery, so the total shrinks to its bound
+constexpr std::int64_t kPruneAuditEvery = 256;  // entries
 constexpr std::size_t kMaxCountedApps = 20'000;
 
 std::int64_t micros(core::WallTime time) {
@@ -50,6 +54,20 @@ SqlResult<> migrate(Connection& connection) {
 }
 
 }  // namespace
+
+std::string audit_hash(const AuditEntry& entry) {
+  static constexpr char kDigits[] = "0123456789abcdef";
+  const std::string text = entry.previous + '\n' + std::to_string(entry.id) + '\n' +
+                           std::to_string(micros(entry.what.time)) + '\n' + entry.what.record + '\n';
+  std::array<unsigned char, 32> digest{};
+  if (EVP_Digest(text.data(), text.size(), digest.data(), nullptr, EVP_sha256(), nullptr) != 1) return {};
+  std::string hex;
+  for (const unsigned char byte : digest) {
+    hex += kDigits[byte >> 4U];
+    hex += kDigits[byte & 15U];
+  }
+  return hex;
+}
 
 std::string pack_run_id(const std::string& run_id) {
   const auto digit = [](char c) { return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1; };
@@ -131,6 +149,8 @@ SqlResult<> StateWriter::prepare_all() {
        "DELETE FROM runs WHERE id IN (SELECT id FROM runs ORDER BY id LIMIT ?1) AND coalesce(end_us,start_us,0)<?2"},
       {&prune_oldest_,
        "DELETE FROM runs WHERE id IN (SELECT id FROM runs ORDER BY id LIMIT ?1) AND end_us IS NOT NULL"},
+      {&add_audit_, "INSERT INTO audit(id,time_us,record,previous,hash) VALUES(?1,?2,?3,?4,?5)"},
+      {&prune_audit_, "DELETE FROM audit WHERE id<=?1"},
   };
   for (const auto& item : items) {
     auto statement = connection_.prepare(item.sql);
@@ -165,6 +185,7 @@ void StateWriter::roll_back() {
   if (connection_.in_transaction()) (void)connection_.execute("ROLLBACK");
   inserts_.clear();
   rows_ = kUnknownRows;
+  last_audit_.reset();
 }
 
 SqlResult<> StateWriter::save_app(const SavedApp& app, bool replaces) {
@@ -207,6 +228,35 @@ SqlResult<> StateWriter::revoke_token(const RevokedToken& token) {
 
 SqlResult<> StateWriter::forget_expired_tokens(core::WallTime now) {
   return forget_expired_.bind(1, micros(now)).run();
+}
+
+SqlResult<> StateWriter::find_last_audit() {
+  auto newest = connection_.prepare("SELECT id,hash FROM audit ORDER BY id DESC LIMIT 1");
+  if (!newest) return std::unexpected(newest.error());
+  const auto row = newest->next_row();
+  if (!row) return std::unexpected(row.error());
+  AuditEntry last;
+  if (*row) {
+    last.id = newest->integer(0);
+    last.hash = newest->text(1);
+  }
+  newest->reset();
+  last_audit_ = std::move(last);
+  return {};
+}
+
+SqlResult<> StateWriter::audit(const AuditRecord& record) {
+  if (!last_audit_) {
+    if (auto found = find_last_audit(); !found) return found;
+  }
+  AuditEntry entry{.id = last_audit_->id + 1, .what = record, .previous = last_audit_->hash, .hash = {}};
+  entry.hash = audit_hash(entry);
+  add_audit_.bind(1, entry.id).bind(2, micros(entry.what.time)).bind(3, entry.what.record);
+  if (auto added = add_audit_.bind(4, entry.previous).bind(5, entry.hash).run(); !added) return added;
+  last_audit_->id = entry.id;
+  last_audit_->hash = std::move(entry.hash);
+  if (entry.id % kPruneAuditEvery != 0) return {};
+  return prune_audit_.bind(1, entry.id - options_.audit_entries).run();
 }
 
 SqlResult<> StateWriter::count_insert(const std::string& app) {

@@ -32,6 +32,7 @@ class StateWriter {
   [[nodiscard]] SqlResult<> record_run(const RunRecord& run);
   [[nodiscard]] SqlResult<> revoke_token(const RevokedToken& token);
   [[nodiscard]] SqlResult<> forget_expired_tokens(core::WallTime now);
+  [[nodiscard]] SqlResult<> audit(const AuditRecord& record);
 
  private:
   StateWriter() = default;
@@ -39,6 +40,7 @@ class StateWriter {
   [[nodiscard]] SqlResult<> count_insert(const std::string& app);
   [[nodiscard]] SqlResult<> prune_app(const std::string& app);
   [[nodiscard]] SqlResult<> prune_all();
+  [[nodiscard]] SqlResult<> find_last_audit();
 
   StateStore::Options options_;
   Connection connection_;
@@ -54,7 +56,10 @@ class StateWriter {
   Statement prune_by_age_;
   Statement prune_oldest_aged_;
   Statement prune_oldest_;
+  Statement add_audit_;
+  Statement prune_audit_;
   bool is_durable_ = false;
+  std::optional<AuditEntry> last_audit_;                    // the newest; its record is left out
   std::unordered_map<std::string, std::uint32_t> inserts_;  // since the app was pruned; bounded
   std::uint64_t inserts_of_all_ = 0;
   static constexpr std::int64_t kUnknownRows = -1;

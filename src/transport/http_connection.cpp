@@ -82,7 +82,11 @@ asio::awaitable<bool> HttpConnection::answer(RequestParser& parser) {
   request.transport = api::TransportKind::https;
   request.peer = peer_;
   request.id = next_request_id();
-  if (shared_->messages && asks_for_websocket(request)) {
+  std::expected<std::string, api::Response> socket_head;
+  if (asks_for_websocket(request) && names_protocol(request, api::kSocketProtocol)) {
+    request.wants_socket = true;
+    socket_head = accept_websocket(request, api::kSocketProtocol);
+  } else if (shared_->messages && asks_for_websocket(request)) {
     co_await upgrade(request);
     co_return false;
   }
@@ -93,11 +97,27 @@ asio::awaitable<bool> HttpConnection::answer(RequestParser& parser) {
   std::shared_ptr<Body> body;
   if (parser.is_streamed()) request.body_reader = body = std::make_shared<Body>(*this, parser);
   const bool is_options = request.method == api::Method::options;
-  api::Response response = co_await shared_->service->handle(std::move(request));
+  api::Response response;
+  if (socket_head) {
+    response = co_await shared_->service->handle(std::move(request));
+  } else {
+    response = std::move(socket_head.error());
+  }
   if (is_options && response.status == 204) response.status = shared_->options_status;
   peer_left_ = nullptr;
   if (body) body->end();
   static_cast<void>(account_body(0));
+
+  if (response.socket) {
+    const bool sent = co_await write(*socket_head);
+    deadline_.clear();
+    if (!sent) {
+      response.socket->end(true);
+    } else {
+      co_await converse(response.socket);
+    }
+    co_return false;
+  }
 
   ResponseStyle style;
   style.keep_alive = parser.keep_alive() && parser.done() && !stopping_;

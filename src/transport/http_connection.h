@@ -8,10 +8,12 @@
 #include <string_view>
 #include <unordered_set>
 
+#include <appmesh/wire/websocket.h>
 #include <boost/asio/awaitable.hpp>
 
 #include "api/body.h"
 #include "api/service.h"
+#include "api/socket.h"
 #include "transport/http_server.h"
 #include "transport/io_pool.h"
 #include "transport/listener.h"
@@ -65,6 +67,15 @@ class HttpConnection final : public Session, public std::enable_shared_from_this
   static boost::asio::awaitable<void> watch_peer(std::shared_ptr<HttpConnection> self,
                                                  std::shared_ptr<Streaming> streaming);
   boost::asio::awaitable<void> upgrade(const api::Request& request);
+
+  // Conversations that a route holds over a WebSocket: http_socket.cpp.
+  struct Socket;
+  boost::asio::awaitable<void> converse(std::shared_ptr<api::SocketHandler> handler);
+  static boost::asio::awaitable<void> read_socket(std::shared_ptr<HttpConnection> self, std::shared_ptr<Socket> socket);
+  boost::asio::awaitable<bool> take_frames(Socket& socket);  // false: nothing more is read
+  boost::asio::awaitable<bool> send_frame(Socket& socket, wire::WebSocketOpcode opcode, std::string_view payload);
+  void end_socket(Socket& socket, bool by_peer);
+  void stop_socket();
   [[nodiscard]] bool take_early_bytes();  // false: the peer has gone
   boost::asio::awaitable<void> refuse(const BadRequest& refusal);
   void watch_for_hang_up();
@@ -85,6 +96,7 @@ class HttpConnection final : public Session, public std::enable_shared_from_this
   Deadline::Clock::time_point body_started_{};
   bool busy_ = false;  // a request is being answered
   std::shared_ptr<Streaming> streaming_;
+  std::shared_ptr<Socket> socket_;
   bool watching_peer_ = false;
   std::move_only_function<void()> peer_left_;  // of the request that is being answered
   bool stopping_ = false;

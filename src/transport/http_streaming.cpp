@@ -49,6 +49,8 @@ void HttpConnection::stop() {
     stream_.close();
   } else if (streaming_) {
     streaming_->source->cancel();
+  } else {
+    stop_socket();
   }
 }
 

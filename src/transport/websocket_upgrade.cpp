@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <functional>
 #include <string_view>
 
 #include <openssl/evp.h>
@@ -9,7 +10,6 @@
 namespace appmesh::transport {
 namespace {
 
-constexpr std::string_view kSubProtocol = "appmesh-ws";
 constexpr std::string_view kKeySuffix = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 constexpr std::size_t kKeyBytes = 24;  // base64 of 16
 
@@ -61,7 +61,11 @@ bool asks_for_websocket(const api::Request& request) {
   return request.method == api::Method::get && lists(request, "upgrade", "websocket", equal_no_case);
 }
 
-std::expected<std::string, api::Response> accept_websocket(const api::Request& request) {
+bool names_protocol(const api::Request& request, std::string_view protocol) {
+  return lists(request, "sec-websocket-protocol", protocol, std::equal_to<std::string_view>());
+}
+
+std::expected<std::string, api::Response> accept_websocket(const api::Request& request, std::string_view protocol) {
   const auto refuse = [](std::string_view why, int status = 400) {
     return std::unexpected(api::message_response(why, status));
   };
@@ -73,17 +77,16 @@ std::expected<std::string, api::Response> accept_websocket(const api::Request& r
   }
   const std::string_view key = request.header("sec-websocket-key").value_or("");
   if (!is_key(key)) return refuse("Sec-WebSocket-Key is not 16 bytes in base64");
-  const bool names_protocol = request.header("sec-websocket-protocol").has_value();
-  const auto same = [](std::string_view a, std::string_view b) { return a == b; };
-  if (names_protocol && !lists(request, "sec-websocket-protocol", kSubProtocol, same)) {
-    return refuse("the only sub-protocol is appmesh-ws");
+  const bool names_one = request.header("sec-websocket-protocol").has_value();
+  if (names_one && !names_protocol(request, protocol)) {
+    return refuse("the only sub-protocol is " + std::string(protocol));
   }
   const std::string accepted = accept_key(key);
   if (accepted.empty()) return refuse("no SHA-1 for the handshake", 500);
   std::string head =
       "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: " +
       accepted;
-  if (names_protocol) head += "\r\nSec-WebSocket-Protocol: appmesh-ws";
+  if (names_one) head.append("\r\nSec-WebSocket-Protocol: ").append(protocol);
   return head + "\r\n\r\n";
 }
 

@@ -3,14 +3,19 @@
 
 #include <expected>
 #include <string>
+#include <string_view>
 
 #include "api/request.h"
 
 namespace appmesh::transport {
 
+inline constexpr std::string_view kMessageProtocol = "appmesh-ws";  // section 1.7 of the wire contract
+
 [[nodiscard]] bool asks_for_websocket(const api::Request& request);
+[[nodiscard]] bool names_protocol(const api::Request& request, std::string_view protocol);
 
 // The whole "101 Switching Protocols", or the answer that refuses: 400 with the reason, 426 for another version.
-[[nodiscard]] std::expected<std::string, api::Response> accept_websocket(const api::Request& request);
+[[nodiscard]] std::expected<std::string, api::Response> accept_websocket(const api::Request& request,
+                                                                         std::string_view protocol = kMessageProtocol);
 
 }  // namespace appmesh::transport

@@ -287,6 +287,16 @@ void Connection::hang_up() const {
   ::shutdown(socket_.get(), SHUT_RDWR);
 }
 
+std::optional<std::size_t> Connection::try_read(std::span<char> buffer) {
+  ERR_clear_error();
+  std::size_t count = 0;
+  errno = 0;
+  const int result = SSL_read_ex(ssl_.get(), buffer.data(), buffer.size(), &count);
+  if (result == 1) return count;
+  if (events_after(result) == 0) return 0;
+  return std::nullopt;
+}
+
 bool Connection::quiet() const {
   pollfd set{socket_.get(), POLLIN, 0};
   if (::poll(&set, 1, 0) == 0) return true;

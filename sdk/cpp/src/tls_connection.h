@@ -38,6 +38,9 @@ class Connection {
   void write(std::string_view data, Deadline deadline, int cancel);
   // At least one byte; 0 when the peer has closed the stream in order.
   std::size_t read(std::span<char> buffer, Deadline deadline, int cancel);
+  // What has come already; nothing when nothing has, 0 at the end.
+  std::optional<std::size_t> try_read(std::span<char> buffer);
+  [[nodiscard]] int descriptor() const { return socket_.get(); }
   // False when the peer has hung up or sent something while nobody asked.
   [[nodiscard]] bool quiet() const;
 

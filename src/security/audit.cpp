@@ -1,0 +1,23 @@
+#include "security/audit.h"
+
+#include <boost/json/object.hpp>
+#include <boost/json/serialize.hpp>
+
+#include "platform/clock.h"
+
+namespace appmesh::security {
+
+void AuditTrail::note(const AuditEvent& event) {
+  boost::json::object record{{"action", event.action}, {"user", event.user}};
+  const auto add = [&](const char* name, const std::string& value) {
+    if (!value.empty()) record[name] = value;
+  };
+  add("peer", event.peer);
+  add("app", event.app);
+  add("process_uuid", event.run_id);
+  add("os_user", event.os_user);
+  if (event.exit_code) record["exit_code"] = *event.exit_code;
+  states_.audit({platform::wall_now(), boost::json::serialize(record)});
+}
+
+}  // namespace appmesh::security
