@@ -105,6 +105,7 @@ awaitable<Response> register_app(const AppRoutes& wiring, Context& context) {
   auto subscription = asked_subscription(wiring, context, definition.name);
   if (!subscription) co_return error_response(subscription.error());
   const std::string subscription_id = *subscription ? (*subscription)->id : std::string{};
+  auto hold = *subscription ? context.request.connection->hold_pushes() : nullptr;
 
   const auto registered = co_await on_engine<engine::AppViewPtr>([&](auto done) {
     if (*subscription)
@@ -118,6 +119,7 @@ awaitable<Response> register_app(const AppRoutes& wiring, Context& context) {
   boost::json::object shown = show(wiring, **registered, time_text(wiring));
   if (!subscription_id.empty()) shown["subscription_id"] = subscription_id;
   Response response = json_response(shown);
+  response.hold = std::move(hold);
   if (!parsed->unknown_fields.empty())
     response.add_header("X-Unknown-Fields", fmt::format("{}", fmt::join(parsed->unknown_fields, ", ")));
   co_return response;

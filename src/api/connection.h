@@ -29,6 +29,10 @@ class Connection {
   // full: then it is being closed, because a peer that does not read must not cost others.
   virtual bool push(PushMessage message) = 0;
 
+  // While the result lives what is pushed waits, so that no event overtakes the answer that names its subscription:
+  // give it to that answer (Response::hold).
+  [[nodiscard]] virtual std::shared_ptr<void> hold_pushes() = 0;
+
   // So much waits for the peer that whoever can should send more slowly.
   [[nodiscard]] virtual bool is_behind() const = 0;
 

@@ -51,12 +51,15 @@ awaitable<Response> subscribe(const AppRoutes& wiring, Context& context, bool al
   if (!mask) co_return error_response(mask.error());
   auto subscription = make_subscription(wiring, context, name, *mask);
   const std::string id = subscription.id;
+  auto hold = context.request.connection->hold_pushes();
   const auto placed = co_await place(wiring, std::move(subscription), generation);
   if (!placed) co_return error_response(placed.error());
   boost::json::array events;
   for (const auto event : mask->names()) events.emplace_back(event);
-  co_return json_response(
+  Response response = json_response(
       boost::json::object{{"subscription_id", id}, {"app_name", all ? "*" : name}, {"events", std::move(events)}});
+  response.hold = std::move(hold);
+  co_return response;
 }
 
 awaitable<Response> unsubscribe(const AppRoutes& wiring, Context& context) {

@@ -40,6 +40,11 @@ Result<std::string> requested_path(const Request& request) {
   return decoded;
 }
 
+bool has_bearer_scheme(const Request& request) {
+  const std::string_view value = request.header("authorization").value_or("");
+  return value.size() > 7 && (value[0] == 'B' || value[0] == 'b') && value.substr(1, 6) == "earer ";
+}
+
 FileAttributes attributes_of(const Request& request) {
   const auto text = [&](std::string_view name) { return std::string(request.header(name).value_or("")); };
   return {.mode = text("X-File-Mode"), .user = text("X-File-User"), .group = text("X-File-Group")};
@@ -294,6 +299,8 @@ class Files {
     const auto token = request.token();
     if (!token) return fail(ErrorKind::unauthenticated, "Authentication failed");
     auto shown = wiring_.tokens.redeem(*token, request.header(kPathHeader), direction);
+    if (!shown && shown.error().kind == ErrorKind::unauthenticated && has_bearer_scheme(request))
+      shown = wiring_.tokens.accept_session(*token, requested_path(request), direction);
     if (shown && !shown->principal->may(permission)) {
       return fail(
           ErrorKind::permission_denied,
@@ -364,7 +371,7 @@ void add_file_routes(RouteTable& table, FileRoutes wiring) {
              .streamed_body_bytes = kMaxBody});
   table.add({.method = Method::get,
              .pattern = "/appmesh/file/download/ws",
-             .requirement = Requirement::free(),  // a one-time token in place of a session
+             .requirement = Requirement::free(),  // checks a one-time token, or a session's, itself
              .handler = [files](Context& context) { return files->download_with_token(context); },
              .summary = "A file of the host, with a one-time token that came over a WebSocket",
              .tag = kTag,

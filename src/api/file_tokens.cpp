@@ -46,4 +46,13 @@ Result<FileTokens::Shown> FileTokens::redeem(std::string_view token, std::option
   return Shown{std::move(found->grant), std::move(verified->principal)};
 }
 
+Result<FileTokens::Shown> FileTokens::accept_session(std::string_view token, const Result<std::string>& path,
+                                                     FileDirection direction) {
+  auto verified = tokens_.verify(token, security::kServiceAudience, platform::wall_now());
+  if (!verified) return refused(verified.error().message);
+  if (!path) return std::unexpected(path.error());
+  return Shown{{.user = verified->principal->user, .path = *path, .direction = direction, .attributes = {}},
+               std::move(verified->principal)};
+}
+
 }  // namespace appmesh::api

@@ -47,6 +47,11 @@ class FileTokens {
   [[nodiscard]] Result<Shown> redeem(std::string_view token, std::optional<std::string_view> path,
                                      FileDirection direction);
 
+  // Published clients from 3.0 on show their session's token instead, as "Bearer <token>": good for what its user may
+  // do anyway. Errors: unauthenticated, invalid_argument for a missing path.
+  [[nodiscard]] Result<Shown> accept_session(std::string_view token, const Result<std::string>& path,
+                                             FileDirection direction);
+
  private:
   using Clock = std::chrono::steady_clock;
   struct Outstanding {

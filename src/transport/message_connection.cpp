@@ -31,12 +31,6 @@ std::string fresh_uuid() {
                      number >> 48 & 0xFFF, number & 0xFFFFFFFFFFFF);
 }
 
-// Does the answer name a new subscription? Simple clients take whatever comes first for their answer.
-bool asks_for_events(const api::Request& request) {
-  return (request.method == api::Method::post && request.path.ends_with("/subscribe")) ||
-         request.query_value("subscribe_events").has_value();
-}
-
 }  // namespace
 
 // A request that is being answered: where the answer goes, and what it takes of the limits until then.
@@ -63,14 +57,7 @@ class MessageConnection::Turn {
     const auto connection = connection_.lock();
     if (!connection) return;
     --connection->outstanding_;
-    if (holds_events_) connection->let_events_go();
     connection->written();
-  }
-
-  // The answer will name a subscription: no event of it may come before.
-  void hold_events() {
-    holds_events_ = true;
-    ++connection_.lock()->subscribing_;
   }
 
   // Why it cannot be answered now, or empty.
@@ -110,7 +97,6 @@ class MessageConnection::Turn {
   std::string uuid_;
   std::string request_uri_;
   std::uint64_t bytes_;
-  bool holds_events_ = false;
   std::size_t all_ = 0;
   std::uint64_t all_bytes_ = 0;
   std::move_only_function<void()> left_;
@@ -226,7 +212,6 @@ std::string_view MessageConnection::receive(std::string_view message, std::strin
   } else {
     request.body = view.body;
   }
-  if (asks_for_events(request)) turn.hold_events();
   asio::co_spawn(thread_.context(), answer(std::move(turn), std::move(request)), asio::detached);
   return {};
 }
@@ -418,12 +403,8 @@ std::shared_ptr<PushQueue> MessageConnection::push_queue() {
   return pushes_;
 }
 
-void MessageConnection::let_events_go() {
-  if (--subscribing_ == 0 && pushes_) take_pushes();
-}
-
 void MessageConnection::take_pushes() {
-  if (!stream_.is_open() || ending_ || sending_file_ || subscribing_ > 0) return;
+  if (!stream_.is_open() || ending_ || sending_file_) return;
   if (pushes_->overflowed()) {
     spdlog::warn("connection of {} ends: it reads more slowly than events are made for it", peer_);
     return end_slow_peer();

@@ -133,7 +133,6 @@ class MessageConnection : public Session, public std::enable_shared_from_this<Me
            std::string_view body_start = {});
   void flush_soon();
   void take_pushes();
-  void let_events_go();  // one answer less that names a subscription is awaited
   std::shared_ptr<PushQueue> push_queue();
   [[nodiscard]] TlsStream::State write_some();
   boost::asio::awaitable<void> write_when_ready(TlsStream::State state);
@@ -152,7 +151,6 @@ class MessageConnection : public Session, public std::enable_shared_from_this<Me
   std::uint64_t held_bytes_ = 0;
   std::unordered_set<Turn*> waiting_;  // requests that want to know when the peer leaves
   std::size_t outstanding_ = 0;
-  std::size_t subscribing_ = 0;  // of these: whose answer names a subscription
   std::size_t accounted_ = 0;
   bool in_batch_ = false;
   bool flush_posted_ = false;

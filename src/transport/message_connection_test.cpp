@@ -102,6 +102,19 @@ TYPED_TEST(Messages, PushedFromManyThreadsComeInTheOrderOfEach) {
   EXPECT_EQ(client.ask("/hello").body, "hello");
 }
 
+TYPED_TEST(Messages, NoEventOvertakesTheAnswerThatNamesItsSubscription) {
+  MessageServer server;
+  TypeParam client(server);
+  EXPECT_EQ(client.ask("/subscribe/early").body, "subscribed");
+  MessageReply next;
+  if constexpr (std::is_same_v<TypeParam, TcpTestClient>) {
+    next = client.receive_message();
+  } else {
+    next = parse_reply(client.receive_frame().payload);
+  }
+  EXPECT_EQ(next.body, "early");
+}
+
 TYPED_TEST(Messages, TheEndOfAConnectionIsToldOnce) {
   MessageServer server;
   std::shared_ptr<api::Connection> kept;

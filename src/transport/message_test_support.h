@@ -62,6 +62,20 @@ class MessageServer {
                   co_return api::text_response("subscribed");
                 },
                 .summary = "test"});
+    routes.add({.method = api::Method::get,
+                .pattern = "/subscribe/early",
+                .requirement = api::Requirement::free(),
+                .handler = [](api::Context& context) -> boost::asio::awaitable<api::Response> {
+                  api::Response response = api::text_response("subscribed");
+                  response.hold = context.request.connection->hold_pushes();
+                  context.request.connection->push(
+                      {.request_uri = "/appmesh/event", .body = std::make_shared<const std::string>("early")});
+                  // The connection has its turn, and would send the event.
+                  for (int i = 0; i < 3; ++i)
+                    co_await boost::asio::post(co_await boost::asio::this_coro::executor, boost::asio::use_awaitable);
+                  co_return response;
+                },
+                .summary = "test"});
     auto service = std::make_shared<api::Service>(std::move(routes), nobody_, api::CrossSitePolicy{});
     const ListenOptions listen{.tls = certificates().server_options()};
     tcp_ = serve_tcp({.listen = listen, .limits = limits}, pool_, service).value();

@@ -32,6 +32,19 @@ bool PushQueue::push(api::PushMessage message) {
   return !overflowed_;
 }
 
+std::shared_ptr<void> PushQueue::hold_pushes() {
+  {
+    const std::lock_guard lock(mutex_);
+    ++holds_;
+  }
+  return {nullptr, [self = shared_from_this()](void*) { self->release_hold(); }};
+}
+
+void PushQueue::release_hold() {
+  const std::lock_guard lock(mutex_);
+  if (--holds_ == 0 && !waiting_.empty() && wake_) wake_();
+}
+
 bool PushQueue::is_behind() const {
   constexpr std::size_t kShare = 8;
   const std::lock_guard lock(mutex_);
@@ -52,6 +65,7 @@ void PushQueue::on_end(std::move_only_function<void()> ended) {
 
 std::vector<api::PushMessage> PushQueue::take() {
   const std::lock_guard lock(mutex_);
+  if (holds_ > 0) return {};
   waiting_bytes_ = 0;
   return std::exchange(waiting_, {});
 }

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <vector>
 
@@ -17,12 +18,13 @@ struct PushLimits {
   std::uint64_t bytes = 64UL * 1024 * 1024;  // of them
 };
 
-class PushQueue final : public api::Connection {
+class PushQueue final : public api::Connection, public std::enable_shared_from_this<PushQueue> {
  public:
   // `wake` is called, on the pusher's thread, when the queue stops being empty or is full. It must not wait.
   PushQueue(const PushLimits& limits, std::function<void()> wake) : limits_(limits), wake_(std::move(wake)) {}
 
   bool push(api::PushMessage message) override;
+  [[nodiscard]] std::shared_ptr<void> hold_pushes() override;
   [[nodiscard]] bool is_behind() const override;  // an eighth of what it may hold
   void on_end(std::move_only_function<void()> ended) override;
 
@@ -36,6 +38,7 @@ class PushQueue final : public api::Connection {
 
  private:
   std::vector<std::move_only_function<void()>> close();
+  void release_hold();
 
   const PushLimits limits_;
   mutable std::mutex mutex_;
@@ -45,6 +48,7 @@ class PushQueue final : public api::Connection {
   std::size_t unsent_messages_ = 0;
   std::uint64_t unsent_bytes_ = 0;
   std::vector<std::move_only_function<void()>> at_end_;
+  int holds_ = 0;  // then take() gives nothing
   bool overflowed_ = false;
   bool ended_ = false;
 };

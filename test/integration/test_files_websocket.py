@@ -79,6 +79,22 @@ def test_a_token_is_good_for_one_use_one_path_and_one_direction(socket, https, t
     assert not (tmp_path / "new").exists()
 
 
+def test_clients_of_3_show_their_sessions_bearer_token_and_need_the_permission(socket, https, admin, tmp_path, name):
+    """They ask over the WebSocket too, and pass the answer's token by."""
+    (tmp_path / "a file").write_text("x")
+    path = str(tmp_path / "a file").replace(" ", "%20")
+    assert get(https, path, f"Bearer {socket.token}").body == b"x"
+    assert put(https, tmp_path / "new", f"Bearer {socket.token}").status == 200
+    assert get(https, path, "Bearer nonsense").status == 401
+
+    user = name[-20:]
+    admin.ok("PUT", f"/appmesh/user/{user}", body={"key": "Pass-word-1", "roles": ["view"]})
+    token = Client(https.port, https.ca_file).login(user, "Pass-word-1").json["access_token"]
+    assert get(https, path, f"Bearer {token}").status == 403
+    assert put(https, tmp_path / "other", f"Bearer {token}").status == 403 and not (tmp_path / "other").exists()
+    admin.ok("DELETE", f"/appmesh/user/{user}")
+
+
 def test_a_file_token_opens_nothing_else(socket, https, tmp_path):
     (tmp_path / "data").write_text("x")
     token = token_for(socket, tmp_path / "data")

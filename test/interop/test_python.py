@@ -14,15 +14,7 @@ VERSIONS = [line for line in (FOLDER / "versions.txt").read_text().split("\n") i
 sys.path.insert(0, str(FOLDER))
 import smoke  # noqa: E402
 
-# What a version cannot do here yet, and why.
-KNOWN = {
-    ("3.0.14", "wss: file round trip"): "it sends its session's token to the file routes, which take their one-time token only",
-}
-CASES = [
-    pytest.param(version, step, id=f"{version}-{step}", marks=[pytest.mark.xfail(reason=KNOWN[version, step])]
-                 if (version, step) in KNOWN else [])
-    for version in VERSIONS for step in smoke.steps(version)
-]
+CASES = [pytest.param(version, step, id=f"{version}-{step}") for version in VERSIONS for step in smoke.steps(version)]
 
 
 @pytest.fixture(scope="module")
