@@ -355,8 +355,8 @@ TEST_F(IdentityRoutes, ListsOfRolesPermissionsAndGroups) {
   const std::string admin = token();
   const std::string tom = token("tom", "t0m Password");
   EXPECT_EQ(get("/appmesh/roles", admin).as_object().size(), 4U);
-  EXPECT_EQ(get("/appmesh/permissions", admin).as_array().size(), 32U);
-  EXPECT_EQ(get("/appmesh/user/permissions", admin).as_array().size(), 32U);
+  EXPECT_EQ(get("/appmesh/permissions", admin).as_array().size(), 34U);
+  EXPECT_EQ(get("/appmesh/user/permissions", admin).as_array().size(), 34U);
   EXPECT_EQ(get("/appmesh/user/permissions", tom).as_array().size(), 12U);
   EXPECT_EQ(json::serialize(get("/appmesh/user/groups", tom)), R"(["dev"])");
 }
