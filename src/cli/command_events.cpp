@@ -66,7 +66,7 @@ int events(Context& context, const EventOptions& options) {
         closed = true;
       }
     });
-    request.on_body = [&](std::string_view piece) {
+    request.body_sink = [&](const Response&, std::string_view piece) {
       if (!connected) tell("-- connected --");
       connected = true;
       reader.feed(piece);

@@ -73,32 +73,41 @@ std::string name_of(const std::string& path) {
   return name;
 }
 
+// Nothing of a file is left when Ctrl-C ends its way: 0, or the exit code for the signal.
+template <typename Transfer>
+int transfer(Context& context, const std::string& name, const Transfer& work) {
+  Bar bar(name);
+  const Interrupt interrupt;
+  Client& client = context.client();
+  client.cancel_on(interrupt.fd());
+  try {
+    work(client, bar);
+  } catch (const ClientError& error) {
+    if (error.kind() != ErrorKind::kCancelled || interrupt.signal() == 0) throw;
+    return kSignalBase + interrupt.signal();
+  }
+  client.cancel_on(-1);
+  return kOk;
+}
+
 int get(Context& context, const FileOptions& options) {
   fs::path local = options.local.empty() ? fs::path(name_of(options.remote)) : fs::path(options.local);
   std::error_code ignored;
   if (fs::is_directory(local, ignored)) local /= name_of(options.remote);
-  {
-    Bar bar(local.filename().string());
-    const Interrupt interrupt;
-    Client& client = context.client();
-    client.cancel_on(interrupt.fd());
+  const int code = transfer(context, local.filename().string(), [&](Client& client, Bar& bar) {
     client.download_file(options.remote, local.string(), transfer_options(options, bar));
-    client.cancel_on(-1);
-  }
+  });
+  if (code != kOk) return code;
   tell(fmt::format("{} is here: {} bytes", printable(local.string()), fs::file_size(local, ignored)));
   return kOk;
 }
 
 int put(Context& context, const FileOptions& options) {
   const std::string remote = options.remote.empty() ? name_of(options.local) : options.remote;
-  {
-    Bar bar(name_of(options.local));
-    const Interrupt interrupt;
-    Client& client = context.client();
-    client.cancel_on(interrupt.fd());
+  const int code = transfer(context, name_of(options.local), [&](Client& client, Bar& bar) {
     client.upload_file(options.local, remote, transfer_options(options, bar));
-    client.cancel_on(-1);
-  }
+  });
+  if (code != kOk) return code;
   tell(printable(remote) + " is there");
   return kOk;
 }

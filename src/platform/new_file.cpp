@@ -43,11 +43,14 @@ Result<NewFile> NewFile::create(UniqueFd directory, std::string name) {
   UniqueFd file(::openat(directory.get(), ".", O_TMPFILE | O_WRONLY | O_CLOEXEC, kFirstMode));
   if (file) return NewFile(std::move(directory), std::move(name), std::move(file), {});
   if (!has_no_nameless_files(errno)) return file_error("create", name, errno);
+  return create_hidden(std::move(directory), std::move(name));
+}
 
+Result<NewFile> NewFile::create_hidden(UniqueFd directory, std::string name) {
   UniqueFd readable(::openat(directory.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (readable) remove_abandoned(readable.get());
   std::string temporary = std::string(kPrefix) + random_hex(8);
-  file.reset(
+  UniqueFd file(
       ::openat(directory.get(), temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, kFirstMode));
   if (!file) return file_error("create", name, errno);
   NewFile made(std::move(directory), std::move(name), std::move(file), std::move(temporary));

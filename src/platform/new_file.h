@@ -20,6 +20,8 @@ class NewFile {
  public:
   // `name` is one component. The file's mode is 0600 until commit(). Errors: those of file_error().
   [[nodiscard]] static Result<NewFile> create(UniqueFd directory, std::string name);
+  // What create() does where there are no nameless files; for itself and for tests.
+  [[nodiscard]] static Result<NewFile> create_hidden(UniqueFd directory, std::string name);
   NewFile(NewFile&&) noexcept = default;
   NewFile& operator=(NewFile&&) = delete;
   ~NewFile();  // without commit() nothing is left

@@ -58,6 +58,52 @@ TEST_F(NewFileTest, NeverReplacesWhatHasTheNameNorFollowsIt) {
   EXPECT_FALSE(fs::exists(path("nowhere")));
 }
 
+// Where there are no nameless files. What the file system here knows does not matter then.
+TEST_F(NewFileTest, AHiddenNameStandsInAndGoesWithTheCommit) {
+  auto file = NewFile::create_hidden(directory(), "a");
+  ASSERT_TRUE(file);
+  ASSERT_TRUE(file->append("hello"));
+  EXPECT_EQ(entries(), 1U);
+  EXPECT_FALSE(fs::exists(path("a")));
+  ASSERT_TRUE(file->commit({.mode = 0640}));
+  EXPECT_EQ(entries(), 1U);
+  EXPECT_EQ(*read_file(path("a"), 100), "hello");
+}
+
+TEST_F(NewFileTest, AHiddenNameIsTakenAwayWithoutCommit) {
+  {
+    auto file = NewFile::create_hidden(directory(), "a");
+    ASSERT_TRUE(file->append("x"));
+    EXPECT_EQ(entries(), 1U);
+  }
+  EXPECT_EQ(entries(), 0U);
+}
+
+TEST_F(NewFileTest, AHiddenNameReplacesNothingEither) {
+  {
+    auto file = NewFile::create_hidden(directory(), "a");
+    ASSERT_TRUE(file->append("new"));
+    std::ofstream(path("a")) << "old";
+    EXPECT_EQ(file->commit({}).error().kind, ErrorKind::conflict);
+  }
+  EXPECT_EQ(*read_file(path("a"), 100), "old");
+  EXPECT_EQ(entries(), 1U);
+}
+
+TEST_F(NewFileTest, WhatAKilledProcessLeftGoesWithTheNextFileAndWhatIsHeldStays) {
+  std::ofstream(path(".appmesh-upload-0123456789abcdef")) << "left behind";
+  std::ofstream(path(".appmesh-other")) << "not ours";
+  auto held = NewFile::create_hidden(directory(), "held");
+  auto next = NewFile::create_hidden(directory(), "next");
+  ASSERT_TRUE(held);
+  ASSERT_TRUE(next);
+  EXPECT_FALSE(fs::exists(path(".appmesh-upload-0123456789abcdef")));
+  EXPECT_TRUE(fs::exists(path(".appmesh-other")));
+  ASSERT_TRUE(held->append("kept"));
+  ASSERT_TRUE(held->commit({}));
+  EXPECT_EQ(*read_file(path("held"), 100), "kept");
+}
+
 TEST_F(NewFileTest, AFullDiskSaysSo) {
   if (::access("/dev/full", W_OK) != 0) GTEST_SKIP();
   const UniqueFd full(::open("/dev/full", O_WRONLY | O_CLOEXEC));

@@ -39,7 +39,7 @@ class Cli:
         except subprocess.TimeoutExpired:
             process.kill()
             raise
-        assert process.returncode == code, f"appc {' '.join(words)}: exit code {process.returncode}, not {code}\n{out}\n{err}"
+        assert process.returncode == code, f"appc {' '.join(map(str, words))}: exit code {process.returncode}, not {code}\n{out}\n{err}"
         return out, err
 
 

@@ -99,11 +99,11 @@ void Client::download_file(std::string_view remote, const std::string& local, co
   std::uint64_t done = 0;
   Request request{
       .method = "GET", .path = "/appmesh/file/download", .headers = {{"X-File-Path", encoded_path(remote)}}};
-  request.body_sink = [&](std::string_view data) {
+  request.body_sink = [&](const Response& head, std::string_view data) {
     if (!file) file.emplace(local);
     file->write(data);
     done += data.size();
-    if (options.progress) options.progress(done, 0);
+    if (options.progress) options.progress(done, head.announced_bytes().value_or(0));
   };
   const Response response = call(std::move(request));
   if (!file) file.emplace(local);  // an empty one

@@ -183,7 +183,7 @@ std::size_t ResponseParser::take_body(std::string_view data) {
 }
 
 void ResponseParser::append(std::string_view data) {
-  if (sinks()) return sink_(data);
+  if (sinks()) return sink_(response_, data);
   if (response_.body.size() + data.size() > limits_.body_bytes) {
     bad("body over " + std::to_string(limits_.body_bytes) + " bytes");
   }

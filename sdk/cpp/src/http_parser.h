@@ -21,7 +21,7 @@ struct Limits {
 class ResponseParser {
  public:
   // `sink` takes the body of an answer of 2xx in place of Response::body, whatever its length.
-  using Sink = std::function<void(std::string_view)>;
+  using Sink = std::function<void(const Response& head, std::string_view piece)>;
   explicit ResponseParser(Limits limits = {}, Sink sink = {}) : limits_(limits), sink_(std::move(sink)) {}
 
   // Returns how many bytes belong to this response; fewer than given once done() is true.
@@ -35,9 +35,6 @@ class ResponseParser {
   // Whether another request may follow on the connection.
   [[nodiscard]] bool keep_alive() const { return keep_alive_; }
   Response take() { return std::move(response_); }
-  // What has come of the body since the last call; it counts against the limit no more.
-  std::string take_body_so_far() { return std::exchange(response_.body, {}); }
-  [[nodiscard]] int status() const { return response_.status; }
 
  private:
   enum class State { kStatusLine, kHeaders, kLength, kUntilClose, kChunkSize, kChunkData, kChunkEnd, kTrailers, kDone };

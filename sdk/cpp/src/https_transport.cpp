@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <mutex>
 #include <optional>
 #include <span>
@@ -95,11 +96,7 @@ class HttpsTransport final : public Transport {
     const std::string& body = request.body;
     connection_->write(head.size() + body.size() <= 16'384 ? head + body : head, deadline, cancel_);
     if (head.size() + body.size() > 16'384) connection_->write(body, deadline, cancel_);
-    while (!parser.done() && feed(parser, deadline)) {
-      if (request.on_body && parser.status() == 200)
-        if (const std::string piece = parser.take_body_so_far(); !piece.empty()) request.on_body(piece);
-    }
-    return finish(parser);
+    return receive(parser, deadline);
   }
 
   // Asks first, and looks up between the pieces: an answer before the end is a refusal.
@@ -138,8 +135,8 @@ class HttpsTransport final : public Transport {
   bool feed(http::ResponseParser& parser, tls::Deadline deadline) {
     const std::size_t count = connection_->read(buffer_, deadline, cancel_);
     if (count == 0) return false;
+    answer_started_ = true;  // before a sink can throw
     surplus_ = count - parser.feed({buffer_.data(), count});
-    answer_started_ = parser.started();
     return true;
   }
 
@@ -175,6 +172,13 @@ std::optional<std::string_view> Response::header(std::string_view name) const {
     if (key == name) return value;
   }
   return std::nullopt;
+}
+
+std::optional<std::uint64_t> Response::announced_bytes() const {
+  const auto text = header("content-length");
+  std::uint64_t bytes = 0;
+  if (!text || std::from_chars(text->data(), text->data() + text->size(), bytes).ec != std::errc()) return std::nullopt;
+  return bytes;
 }
 
 std::unique_ptr<Transport> make_https_transport(std::string_view url, TransportOptions options) {

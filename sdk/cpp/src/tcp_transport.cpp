@@ -23,7 +23,7 @@ class TcpTransport final : public Transport {
   }
 
   Response exchange(const Request& request) override {
-    if (request.body_source || request.body_sink || request.on_body) {
+    if (request.body_source || request.body_sink) {
       throw ClientError(ErrorKind::kUsage, "files and streamed answers go over https://, not over tcp://");
     }
     const auto timeout = request.timeout.count() > 0 ? request.timeout : options_.read_timeout;

@@ -19,6 +19,17 @@ namespace appmesh {
 
 using Fields = std::vector<std::pair<std::string, std::string>>;
 
+struct Response {
+  int status = 0;
+  Fields headers;  // names in lower case
+  std::string body;
+
+  // First header of that name (lower case), or nothing.
+  [[nodiscard]] std::optional<std::string_view> header(std::string_view name) const;
+  // Content-Length, when the server named one.
+  [[nodiscard]] std::optional<std::uint64_t> announced_bytes() const;
+};
+
 struct Request {
   std::string method;
   std::string path;  // every segment percent-encoded
@@ -29,20 +40,10 @@ struct Request {
   // first whether it wants them.
   std::function<std::size_t(std::span<char>)> body_source;
   std::uint64_t body_bytes = 0;
-  // Takes the body of an answer of 2xx piece by piece, whatever its length; then Response::body is empty.
-  std::function<void(std::string_view)> body_sink;
+  // HTTPS only: takes the body of an answer of 2xx piece by piece as it comes, whatever its length; then Response::body
+  // is empty. `head` is the answer without a body. What it throws ends the exchange.
+  std::function<void(const Response& head, std::string_view piece)> body_sink;
   std::chrono::milliseconds timeout{0};  // longest wait for the answer; 0 = TransportOptions::read_timeout
-  // HTTPS only: called with the pieces of a body with status 200 as they come; the Response then has none of them.
-  std::function<void(std::string_view)> on_body;
-};
-
-struct Response {
-  int status = 0;
-  Fields headers;  // names in lower case
-  std::string body;
-
-  // First header of that name (lower case), or nothing.
-  [[nodiscard]] std::optional<std::string_view> header(std::string_view name) const;
 };
 
 struct TlsOptions {
