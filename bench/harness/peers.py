@@ -83,14 +83,15 @@ class Supervisord:
 class Nginx:
     """Serves one text as /reply over TLS, with what makes a static reply cheap turned on."""
 
-    def __init__(self, executable, work_folder, body, certificate, key):
+    def __init__(self, executable, work_folder, body, certificate, key, root=None, more=""):
         self.executable = executable
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="nginx-", dir=work_folder))
         (self.port,) = free_ports(1)
         self.process = None
         (self.folder / "reply").write_bytes(body)
+        temporaries = root or self.folder
         user = "user root;\n" if os.geteuid() == 0 else ""
-        temporary = "".join(f"    {kind}_temp_path {self.folder}/{kind};\n"
+        temporary = "".join(f"    {kind}_temp_path {temporaries}/{kind};\n"
                             for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
         (self.folder / "conf").write_text(f"""{user}daemon off;
 worker_processes 1;
@@ -104,14 +105,14 @@ http {{
     keepalive_timeout 120s;
     sendfile on;
     tcp_nodelay on;
-    open_file_cache max=16 inactive=600s;
-    open_file_cache_valid 600s;
+    {"" if root else "open_file_cache max=16 inactive=600s; open_file_cache_valid 600s;"}
     server {{
         listen 127.0.0.1:{self.port} ssl;
         ssl_certificate {certificate};
         ssl_certificate_key {key};
         ssl_protocols TLSv1.2 TLSv1.3;
-        root {self.folder};
+        root {root or self.folder};
+        {more}
     }}
 }}
 """)
@@ -145,6 +146,86 @@ http {{
             self.process.kill()
             self.process.wait()
         processes.end_orphans()
+        processes.delete_later(self.folder)
+
+
+class NginxFiles(Nginx):
+    """Serves the files of a folder, and takes more by PUT. What it receives lies on the same file system first."""
+
+    def __init__(self, executable, work_folder, root, certificate, key):
+        # Large pieces both ways: what it has by default is for small answers.
+        super().__init__(executable, work_folder, b"", certificate, key, root=root,
+                         more="dav_methods PUT; client_max_body_size 0; client_body_buffer_size 1m; output_buffers 2 512k;")
+
+    @property
+    def url(self):
+        return f"https://127.0.0.1:{self.port}"
+
+
+class Sshd:
+    """A server for scp on a loopback port, with keys of its own. It wants a user and a folder that the machine may not have, so it
+    gets them in a mount namespace of its own: only root can have that."""
+
+    def __init__(self, executable, work_folder):
+        self.executable = pathlib.Path(executable)
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="sshd-", dir=work_folder))
+        (self.port,) = free_ports(1)
+        self.process = None
+        for name in ("host", "user"):
+            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.folder / name], check=True)
+        (self.folder / "conf").write_text(f"""Port {self.port}
+ListenAddress 127.0.0.1
+HostKey {self.folder}/host
+AuthorizedKeysFile {self.folder}/user.pub
+PidFile none
+StrictModes no
+PasswordAuthentication no
+UsePAM no
+PermitRootLogin prohibit-password
+Subsystem sftp internal-sftp
+""")
+        passwd = pathlib.Path("/etc/passwd").read_text()
+        if "\nsshd:" not in passwd:
+            passwd += "sshd:x:65530:65534::/run/sshd:/usr/sbin/nologin\n"
+        (self.folder / "passwd").write_text(passwd)
+
+    @staticmethod
+    def usable(root):
+        """Path of sshd, or None when it cannot be started here."""
+        found = find(root, "sshd")
+        tools = all(shutil.which(tool) for tool in ("scp", "ssh-keygen", "unshare"))
+        return found if found and tools and os.geteuid() == 0 else None
+
+    def __enter__(self):
+        script = ('mount --bind "$1" /etc/passwd && mount -t tmpfs tmpfs /run && mkdir -m 755 /run/sshd && shift && exec "$@"')
+        log = open(self.folder / "log", "wb")
+        with log:
+            self.process = subprocess.Popen(["unshare", "--mount", "sh", "-c", script, "sh", self.folder / "passwd", self.executable,
+                                             "-D", "-e", "-f", self.folder / "conf"], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+        def answers():
+            if self.process.poll() is not None:
+                raise RuntimeError("sshd ended: " + (self.folder / "log").read_text()[-500:])
+            with socket.socket() as probe:
+                return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+        processes.wait_until(answers, "an answer of sshd", seconds=10)
+        return self
+
+    def remote(self, path):
+        return f"root@127.0.0.1:{path}"
+
+    def copy(self, source, target):
+        subprocess.run(["scp", "-q", "-P", str(self.port), "-i", self.folder / "user", "-F", "none", "-o", "StrictHostKeyChecking=no",
+                        "-o", f"UserKnownHostsFile={self.folder}/known", "-o", "LogLevel=ERROR", source, target], check=True, timeout=600)
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        try:
+            self.process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
         processes.delete_later(self.folder)
 
 
