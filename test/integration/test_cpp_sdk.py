@@ -10,7 +10,7 @@ from harness.daemon import ADMIN_PASSWORD, ROOT, binaries
 from harness.waiting import eventually
 
 COMPILER = next((found for name in ("clang++-19", "c++") if (found := shutil.which(name))), None)
-EXAMPLES = ["stream", "worker", "tasks", "events"]
+EXAMPLES = ["run_app", "stream", "worker", "tasks", "events"]
 
 pytestmark = [pytest.mark.skipif(not shutil.which("cmake") or not COMPILER, reason="needs cmake and a compiler"), pytest.mark.timeout(600)]
 
@@ -54,6 +54,13 @@ def test_the_program_of_the_documentation_is_short_and_does_what_it_says(built, 
     environment = {**os.environ, "APPMESH_URL": daemon.url, "APPMESH_PASSWORD": ADMIN_PASSWORD, "APPMESH_HOME_DIR": str(daemon.home)}
     lines = run(built / "hello", env=environment).splitlines()
     assert lines[0].startswith("hello from ") and lines[1] == "exit code 3"
+
+
+@pytest.mark.parametrize("transport", ["https", "tcp"])
+def test_a_command_is_run_and_its_exit_code_is_the_programs(transport, built, daemon):
+    done = subprocess.run([built / "run_app", urls(daemon)[transport], daemon.ca_file, "admin", ADMIN_PASSWORD, "echo ran; exit 42"],
+                          capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (42, "ran\n"), done.stderr
 
 
 @pytest.mark.parametrize("transport", ["https", "tcp"])

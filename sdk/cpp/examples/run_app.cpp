@@ -1,17 +1,20 @@
-// Logs in, runs one shell command on the daemon and prints what it wrote: example_run_app USER PASSWORD [COMMAND]
+// Logs in, runs one shell command on the daemon, prints what it wrote and ends with its exit code:
+//   run_app URL CA_FILE USER PASSWORD [COMMAND]
 #include <iostream>
 
 #include <appmesh/client.h>
 
 int main(int argc, char** argv) {
-  if (argc < 3) {
-    std::cerr << "usage: example_run_app USER PASSWORD [COMMAND]\n";
+  if (argc < 5) {
+    std::cerr << "usage: run_app URL CA_FILE USER PASSWORD [COMMAND]\n";
     return 2;
   }
   try {
-    appmesh::Client client;  // https://127.0.0.1:6060, trusting the CA of the local daemon
-    if (client.login(argv[1], argv[2])) throw appmesh::ClientError(appmesh::ErrorKind::kUsage, "a TOTP code is needed");
-    appmesh::App app({}, argc > 3 ? argv[3] : "uname -a");
+    // Without options: https://127.0.0.1:6060, trusting the CA of the local daemon.
+    appmesh::Client client(
+        {.url = argv[1], .transport = {.tls = {.verify = appmesh::TlsOptions::Verify::kPath, .ca_path = argv[2]}}});
+    if (client.login(argv[3], argv[4])) throw appmesh::ClientError(appmesh::ErrorKind::kUsage, "a TOTP code is needed");
+    appmesh::App app({}, argc > 5 ? argv[5] : "uname -a");
     app.set("shell", true);
     const appmesh::SyncResult result = client.run_sync(app, {.timeout = std::chrono::seconds{60}});
     std::cout << result.output;

@@ -8,7 +8,6 @@
 #include <sys/stat.h>
 
 #include <appmesh/client.h>
-#include <appmesh/url.h>
 #include <fcntl.h>
 #include <grp.h>
 #include <pwd.h>
@@ -84,21 +83,13 @@ class Download {
   LocalFile file_;
 };
 
-// '/' stays, for logs that people read.
-std::string encoded_path(std::string_view path) {
-  std::string out;
-  for (const char c : path) out += c == '/' ? std::string("/") : percent_encode(std::string_view(&c, 1));
-  return out;
-}
-
 }  // namespace
 
 void Client::download_file(std::string_view remote, const std::string& local, const TransferOptions& options) {
   if (remote.empty() || local.empty()) throw ClientError(ErrorKind::kUsage, "the file name is empty");
   std::optional<Download> file;
   std::uint64_t done = 0;
-  Request request{
-      .method = "GET", .path = "/appmesh/file/download", .headers = {{"X-File-Path", encoded_path(remote)}}};
+  Request request{.method = "GET", .path = "/appmesh/file/download", .file = std::string(remote)};
   request.body_sink = [&](const Response& head, std::string_view data) {
     if (!file) file.emplace(local);
     file->write(data);
@@ -119,7 +110,8 @@ void Client::upload_file(const std::string& local, std::string_view remote, cons
   if (!S_ISREG(info.st_mode)) throw ClientError(ErrorKind::kUsage, local + " is not a regular file");
   Request request{.method = "POST",
                   .path = "/appmesh/file/upload",
-                  .headers = {{"X-File-Path", encoded_path(remote)}, {"Content-Type", "application/octet-stream"}}};
+                  .headers = {{"Content-Type", "application/octet-stream"}},
+                  .file = std::string(remote)};
   if (options.attributes) {
     request.headers.emplace_back("X-File-Mode", std::to_string(info.st_mode & 0777U));
     const passwd* owner = ::getpwuid(info.st_uid);

@@ -1,6 +1,4 @@
-// What goes on with runs: waiting for their end, tasks for their workers, their events.
-#include <algorithm>
-
+// What goes on with runs: tasks for their workers, and their events. Waiting for their end: client_wait.cpp.
 #include <appmesh/client.h>
 #include <boost/json/serialize.hpp>
 
@@ -13,11 +11,6 @@ using detail::app_path;
 
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
-// The daemon answers a long poll as soon as there is news: this only bounds how long a dead peer goes unnoticed.
-constexpr std::chrono::seconds kPoll{20};
-
 std::string event_list(const std::vector<std::string>& events) {
   std::string list;
   for (const std::string& event : events) list += (list.empty() ? "" : ",") + event;
@@ -25,39 +18,6 @@ std::string event_list(const std::vector<std::string>& events) {
 }
 
 }  // namespace
-
-std::optional<int> Client::wait(const Run& run, const OutputHandler& on_output, std::chrono::milliseconds timeout) {
-  const auto end = Clock::now() + timeout;
-  OutputQuery query{.process_uuid = run.process_uuid};
-  for (;;) {
-    query.wait = kPoll;
-    if (timeout.count() > 0) {
-      // Whole seconds are asked for, and at least one: the last poll may end a little late.
-      const auto left = std::chrono::ceil<std::chrono::seconds>(end - Clock::now());
-      query.wait = std::clamp(left, std::chrono::seconds{1}, kPoll);
-    }
-    Output output;
-    try {
-      output = app_output(run.name, query);
-    } catch (const ClientError& error) {
-      if (error.status() != 404) throw;
-      throw ClientError(ErrorKind::kRemoved, "the app " + run.name + " was removed before its run had ended", 404);
-    }
-    if (output.run_changed) {
-      throw ClientError(ErrorKind::kStatus, "the run " + run.process_uuid + " is not the newest of " + run.name, 417);
-    }
-    // The oldest output may have been given up: what comes may begin later than was asked for.
-    const std::uint64_t next = std::max(output.position, query.position);
-    if (!output.text.empty() && on_output) on_output(output.text, next - output.text.size());
-    const bool more = next > query.position;
-    query.position = next;
-    if (output.exit_code && !more) {
-      delete_app(run.name);
-      return output.exit_code;
-    }
-    if (!output.exit_code && timeout.count() > 0 && Clock::now() >= end) return std::nullopt;
-  }
-}
 
 std::string Client::run_task(std::string_view app, std::string_view payload, std::chrono::seconds timeout) {
   Request request;

@@ -12,7 +12,7 @@
 namespace appmesh {
 namespace {
 
-constexpr std::size_t kMaxUnclaimed = 64;          // subscriptions
+constexpr std::size_t kMaxUnclaimed = 64;          // subscriptions that nobody reads
 constexpr std::size_t kMaxUnclaimedEvents = 1000;  // of each
 constexpr std::size_t kMaxQueued = 100'000;        // for a reader or a callback that is slow
 
@@ -21,26 +21,50 @@ constexpr std::size_t kMaxQueued = 100'000;        // for a reader or a callback
 // The queue of one subscription, and the thread of its callback.
 class Subscription::State {
  public:
-  State(std::string subscription_id, std::string app, EventCallback callback)
-      : id(std::move(subscription_id)), app_name(std::move(app)), callback_(std::move(callback)) {}
-
-  void start(std::shared_ptr<State> self) {
-    if (callback_) thread_ = std::thread([self = std::move(self)] { self->pump(); });
+  State(std::string subscription_id, std::string app) : id(std::move(subscription_id)), app_name(std::move(app)) {}
+  ~State() {
+    // Nobody can join it any more, and it is at its end: it held a share of this.
+    if (thread_.joinable()) thread_.detach();
   }
 
-  void put(Event event) {
+  void start(const std::shared_ptr<State>& self, EventCallback callback) {
     const std::lock_guard lock(mutex_);
-    if (closed_) return;
-    if (events_.size() >= kMaxQueued) {
+    if (callback_) throw ClientError(ErrorKind::kUsage, "the subscription has a callback already");
+    if (closed_ && events_.empty()) return;
+    callback_ = std::move(callback);
+    read_ = true;
+    thread_ = std::thread([self] { self->pump(); });
+  }
+
+  // False when nobody has asked for its events yet.
+  bool put(Event event) {
+    const std::lock_guard lock(mutex_);
+    if (closed_) return true;
+    if (events_.size() >= (read_ ? kMaxQueued : kMaxUnclaimedEvents)) {
       events_.pop_front();
       ++lost_;
     }
     events_.push_back(std::move(event));
     changed_.notify_one();
+    return read_;
+  }
+
+  // Drops what waits, unless somebody reads.
+  void forget() {
+    const std::lock_guard lock(mutex_);
+    if (read_) return;
+    lost_ += events_.size();
+    events_.clear();
+  }
+
+  bool is_read() {
+    const std::lock_guard lock(mutex_);
+    return read_;
   }
 
   std::optional<Event> next(std::optional<std::chrono::milliseconds> timeout) {
     std::unique_lock lock(mutex_);
+    read_ = true;
     const auto ready = [this] { return closed_ || !events_.empty(); };
     if (timeout) {
       if (!changed_.wait_for(lock, *timeout, ready)) return std::nullopt;
@@ -62,11 +86,16 @@ class Subscription::State {
     changed_.notify_all();
   }
 
-  // True once nothing of it runs any more.
-  [[nodiscard]] bool idle() const { return !callback_ || pumped_.load(); }
+  // True once its callback is not called any more.
+  [[nodiscard]] bool pumped() const { return pumped_; }
   void join() {
-    if (!thread_.joinable()) return;
-    thread_.get_id() == std::this_thread::get_id() ? thread_.detach() : thread_.join();
+    std::thread thread;
+    {
+      const std::lock_guard lock(mutex_);
+      thread.swap(thread_);
+    }
+    if (!thread.joinable()) return;
+    thread.get_id() == std::this_thread::get_id() ? thread.detach() : thread.join();
   }
 
   std::uint64_t lost() {
@@ -89,9 +118,10 @@ class Subscription::State {
     pumped_ = true;
   }
 
-  const EventCallback callback_;
+  std::mutex mutex_;        // guards what follows
+  EventCallback callback_;  // set once, before its thread starts
+  bool read_ = false;
   std::thread thread_;
-  std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<Event> events_;
   std::uint64_t lost_ = 0;
@@ -109,6 +139,10 @@ const std::string& Subscription::app_name() const {
 }
 std::optional<Event> Subscription::next(std::optional<std::chrono::milliseconds> timeout) {
   return state_ ? state_->next(timeout) : std::nullopt;
+}
+void Subscription::on_event(EventCallback callback) {
+  if (!state_ || !callback) throw ClientError(ErrorKind::kUsage, "no subscription, or no callback");
+  state_->start(state_, std::move(callback));
 }
 std::uint64_t Subscription::lost() const {
   return state_ ? state_->lost() : 0;
@@ -144,13 +178,15 @@ Event disconnected(const Subscription::State& subscription, const std::string& r
 }  // namespace
 
 Subscription EventHub::attach(const std::string& id, const std::string& app_name, EventCallback callback) {
-  auto state = std::make_shared<Subscription::State>(id, app_name, std::move(callback));
+  auto state = std::make_shared<Subscription::State>(id, app_name);
   {
     const std::lock_guard lock(mutex_);
     drop_idle();
     if (const auto early = unclaimed_.extract(id); !early.empty()) {
       std::erase(unclaimed_order_, id);
-      for (Event& event : early.mapped()) state->put(std::move(event));
+      bool read = true;
+      for (Event& event : early.mapped()) read = state->put(std::move(event));
+      if (!read && !callback) keep_unread(state);
     }
     if (const auto before = subscriptions_.extract(id); !before.empty()) {
       before.mapped()->close();
@@ -158,16 +194,26 @@ Subscription EventHub::attach(const std::string& id, const std::string& app_name
     }
     subscriptions_.emplace(id, state);
   }
-  state->start(state);
+  if (callback) state->start(state, std::move(callback));
   return Subscription(state);
 }
 
 void EventHub::drop_idle() {
   std::erase_if(over_, [](const StatePtr& state) {
-    if (!state->idle()) return false;
+    // Without a handle, and a thread holds one, nobody will ever ask for its events.
+    if (!state->pumped() && state.use_count() > 1) return false;
     state->join();
     return true;
   });
+}
+
+void EventHub::keep_unread(const StatePtr& state) {
+  if (std::find(unread_.begin(), unread_.end(), state) != unread_.end()) return;
+  std::erase_if(unread_, [](const StatePtr& each) { return each->is_read(); });
+  unread_.push_back(state);
+  if (unread_.size() <= kMaxUnclaimed) return;
+  unread_.front()->forget();
+  unread_.pop_front();
 }
 
 void EventHub::detach(const std::string& id) {
@@ -178,6 +224,7 @@ void EventHub::detach(const std::string& id) {
     unclaimed_.erase(id);
     std::erase(unclaimed_order_, id);
     if (state) over_.push_back(state);
+    std::erase(unread_, state);
   }
   if (state) state->close();
 }
@@ -207,7 +254,7 @@ void EventHub::deliver(Event event) {
     over_.push_back(state);
     subscriptions_.erase(found);
   }
-  state->put(std::move(event));
+  if (!state->put(std::move(event))) keep_unread(state);
 }
 
 void EventHub::end(const std::string& reason) {
@@ -226,6 +273,7 @@ void EventHub::close() {
   {
     const std::lock_guard lock(mutex_);
     all.swap(over_);
+    unread_.clear();
     for (auto& [id, state] : subscriptions_) all.push_back(state);
     subscriptions_.clear();
   }

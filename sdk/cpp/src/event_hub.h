@@ -32,7 +32,9 @@ class EventHub {
  private:
   using StatePtr = std::shared_ptr<Subscription::State>;
   void deliver(Event event);
-  void drop_idle();  // under mutex_
+  // Both under mutex_.
+  void drop_idle();
+  void keep_unread(const StatePtr& state);
 
   std::mutex mutex_;
   std::unordered_map<std::string, StatePtr> subscriptions_;
@@ -40,6 +42,7 @@ class EventHub {
   // Events that nobody has claimed yet: the answer to a subscription may come after its first events.
   std::unordered_map<std::string, std::deque<Event>> unclaimed_;
   std::deque<std::string> unclaimed_order_;  // oldest first
+  std::deque<StatePtr> unread_;              // have events that nobody has asked for; oldest first
 };
 
 }  // namespace appmesh::detail

@@ -21,6 +21,13 @@ constexpr std::size_t kReadBytes = 64 * 1024;
 constexpr std::size_t kUploadPieceBytes = 256 * 1024;
 constexpr std::chrono::seconds kInvitationWait{3};
 
+// '/' stays, for logs that people read.
+std::string encoded_path(std::string_view path) {
+  std::string out;
+  for (const char c : path) out += c == '/' ? std::string("/") : percent_encode(std::string_view(&c, 1));
+  return out;
+}
+
 class HttpsTransport final : public Transport {
  public:
   HttpsTransport(std::string_view url, TransportOptions options)
@@ -69,6 +76,7 @@ class HttpsTransport final : public Transport {
       }
       head += name + ": " + value + "\r\n";
     }
+    if (!request.file.empty()) head += "X-File-Path: " + encoded_path(request.file) + "\r\n";
     if (request.body_source) {
       head += "Content-Length: " + std::to_string(request.body_bytes) + "\r\nExpect: 100-continue\r\n";
     } else if (!request.body.empty() || request.method == "POST" || request.method == "PUT") {

@@ -3,11 +3,14 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <cstring>
 
 #include <appmesh/error.h>
 #include <appmesh/wire/frame.h>
 #include <appmesh/wire/message.h>
 #include <openssl/rand.h>
+
+#include "message_text.h"
 
 namespace appmesh::detail {
 namespace {
@@ -16,6 +19,7 @@ constexpr std::string_view kEventPath = "/appmesh/event";
 constexpr std::size_t kReadBytes = 64 * 1024;
 constexpr std::size_t kSmallBody = 16 * 1024;  // goes out with its head, in one record
 constexpr std::size_t kKeptBuffer = 1024 * 1024;
+constexpr std::chrono::milliseconds kSurelyThere{10};
 
 std::string random_prefix() {
   std::array<unsigned char, 8> bytes{};
@@ -24,22 +28,6 @@ std::string random_prefix() {
   std::string text;
   for (const unsigned char byte : bytes) text.append({kHex[byte >> 4], kHex[byte & 15]});
   return text + "-";
-}
-
-std::string lower_case(std::string_view name) {
-  std::string lower(name);
-  for (char& c : lower) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  }
-  return lower;
-}
-
-Fields copy_headers(const wire::Response& message) {
-  Fields headers;
-  headers.reserve(message.headers.size() + 1);
-  for (const auto& [name, value] : message.headers) headers.emplace_back(lower_case(name), value);
-  if (!message.body_msg_type.empty()) headers.emplace_back("content-type", message.body_msg_type);
-  return headers;
 }
 
 }  // namespace
@@ -51,7 +39,7 @@ MessageConnection::MessageConnection(const Url& url, SSL_CTX* context, const Tra
       on_end_(std::move(on_end)),
       prefix_(random_prefix()),
       connection_(url, context, options.tls.verify != TlsOptions::Verify::kOff, deadline, cancel) {
-  connection_.read_ahead();
+  connection_.share();
 }
 
 MessageConnection::~MessageConnection() {
@@ -83,20 +71,9 @@ Response MessageConnection::call(const Request& request, tls::Deadline deadline,
 }
 
 void MessageConnection::send(std::string_view uuid, const Request& request, tls::Deadline deadline, int cancel) {
-  wire::Request message;
-  message.uuid = uuid;
-  message.request_uri = request.path;
-  message.http_method = request.method;
   const std::lock_guard lock(sending_);
   outgoing_.clear();
-  wire::append_frame_header(outgoing_, 0);
-  wire::append_request_head(outgoing_, message, request.headers, request.query,
-                            static_cast<std::uint32_t>(request.body.size()));
-  const std::size_t length = outgoing_.size() - wire::kFrameHeaderBytes + request.body.size();
-  if (length > wire::kMaxMessageBytes) {
-    throw ClientError(ErrorKind::kUsage, "a message has at most " + std::to_string(wire::kMaxMessageBytes) + " bytes");
-  }
-  wire::write_frame_header(outgoing_.data(), static_cast<std::uint32_t>(length));
+  append_message_head(outgoing_, uuid, request);
   const bool together = request.body.size() <= kSmallBody;
   if (together) outgoing_ += request.body;
   try {
@@ -148,7 +125,7 @@ void MessageConnection::let_another_read() {
 
 void MessageConnection::read_one(tls::Deadline deadline, int cancel) {
   for (;;) {
-    const std::string_view rest = std::string_view(incoming_).substr(taken_);
+    const std::string_view rest = std::string_view(incoming_).substr(taken_, filled_ - taken_);
     std::size_t wanted = wire::kFrameHeaderBytes;
     if (rest.size() >= wire::kFrameHeaderBytes) {
       const auto length = wire::read_frame_header(rest);
@@ -159,29 +136,25 @@ void MessageConnection::read_one(tls::Deadline deadline, int cancel) {
       if (rest.size() >= wanted) {
         hand_on(rest.substr(wire::kFrameHeaderBytes, *length));
         taken_ += wanted;
-        if (taken_ == incoming_.size()) {
-          incoming_.clear();
-          taken_ = 0;
-          if (incoming_.capacity() > kKeptBuffer) incoming_.shrink_to_fit();
+        if (taken_ == filled_) {
+          taken_ = filled_ = 0;
+          if (incoming_.size() > kKeptBuffer) incoming_ = {};
         }
         return;
       }
     }
     if (taken_ > 0) {
-      incoming_.erase(0, taken_);
+      std::memmove(incoming_.data(), incoming_.data() + taken_, filled_ - taken_);
+      filled_ -= taken_;
       taken_ = 0;
     }
-    const std::size_t have = incoming_.size();
-    // A large message is read into the memory that it will need, but not before most of it has come.
-    incoming_.resize(have + std::max(kReadBytes, std::min(wanted - std::min(wanted, have), have)));
-    std::size_t count = 0;
-    try {
-      count = connection_.read_shared({incoming_.data() + have, incoming_.size() - have}, tls_, deadline, cancel);
-    } catch (...) {
-      incoming_.resize(have);
-      throw;
-    }
-    incoming_.resize(have + count);
+    // A large message is read into the memory that it will need, but not before most of it has come. What is there is
+    // kept between messages: to fill it with zeros for each would cost more than to read them.
+    const std::size_t room = std::max(kReadBytes, std::min(wanted - std::min(wanted, filled_), filled_));
+    if (incoming_.size() < filled_ + room) incoming_.resize(filled_ + room);
+    const std::size_t count =
+        connection_.read_shared({incoming_.data() + filled_, incoming_.size() - filled_}, tls_, deadline, cancel);
+    filled_ += count;
     if (count == 0) throw ClientError(ErrorKind::kClosed, "the server closed the connection");
   }
 }
@@ -196,10 +169,9 @@ void MessageConnection::hand_on(std::string_view bytes) {
   const auto found = waiters_.find(uuid);
   if (found != waiters_.end()) {
     Waiter& waiter = *found->second;
-    waiter.answer.status = message.http_status;
-    waiter.answer.headers = copy_headers(message);
-    waiter.answer.body = message.body;
+    waiter.answer = to_response(message);
     waiter.answered = true;
+    last_answer_ = tls::Clock::now();
     waiter.wake.notify_one();
     return;
   }
@@ -258,6 +230,8 @@ bool MessageConnection::usable() {
   if (ended()) return false;
   const std::lock_guard lock(mutex_);
   if (reading_ || !waiters_.empty()) return true;  // whoever reads will notice
+  // One call after the other need not look each time, which is a system call.
+  if (tls::Clock::now() - last_answer_ < kSurelyThere) return true;
   const std::lock_guard tls(tls_);
   return !connection_.hung_up();
 }

@@ -72,9 +72,12 @@ class MessageConnection {
   bool events_expected_ = false;
   std::string reason_;  // why it ended
   std::uint64_t count_ = 0;
+  tls::Clock::time_point last_answer_;
   std::atomic<bool> ended_{false};
 
-  std::string incoming_;  // only the thread that reads; what is before taken_ was handed on
+  // Only the thread that reads: bytes up to filled_ have come, those before taken_ were handed on.
+  std::string incoming_;
+  std::size_t filled_ = 0;
   std::size_t taken_ = 0;
   std::thread reader_;
 };

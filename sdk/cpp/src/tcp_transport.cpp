@@ -1,9 +1,11 @@
-// Messages over TCP: one connection for everybody, made at the first request and again after it has ended.
+// Messages over TCP: one connection for everybody, made at the first request and again after it has ended. A file gets
+// one of its own.
 #include <mutex>
 
 #include <appmesh/error.h>
 #include <appmesh/transport.h>
 
+#include "file_channel.h"
 #include "message_connection.h"
 
 namespace appmesh {
@@ -23,12 +25,18 @@ class TcpTransport final : public Transport {
   }
 
   Response exchange(const Request& request) override {
-    if (request.body_source || request.body_sink) {
-      throw ClientError(ErrorKind::kUsage, "files and streamed answers go over https://, not over tcp://");
+    const bool streamed = request.body_source || request.body_sink;
+    if (streamed && request.file.empty()) {
+      throw ClientError(ErrorKind::kUsage, "streamed answers go over https://, not over tcp://");
     }
     const auto timeout = request.timeout.count() > 0 ? request.timeout : options_.read_timeout;
-    const auto connection = connected();
     tls::Deadline deadline;
+    if (streamed) {
+      detail::FileChannel channel(url_, context(), options_, cancel_);
+      if (timeout.count() > 0) deadline = tls::Clock::now() + timeout;
+      return request.body_source ? channel.upload(request, deadline) : channel.download(request, deadline);
+    }
+    const auto connection = connected();
     if (timeout.count() > 0) deadline = tls::Clock::now() + timeout;
     return connection->call(request, deadline, cancel_);
   }
@@ -43,8 +51,15 @@ class TcpTransport final : public Transport {
     on_end_ = std::move(on_end);
   }
   void expect_events() override { connected()->expect_events(); }
+  [[nodiscard]] bool has_events() const override { return cancel_ < 0; }
 
  private:
+  SSL_CTX* context() {
+    const std::lock_guard lock(mutex_);
+    if (!context_) context_ = tls::make_context(options_.tls, url_);
+    return context_.get();
+  }
+
   std::shared_ptr<detail::MessageConnection> connected() {
     const std::lock_guard lock(mutex_);
     if (connection_ && connection_->usable()) return connection_;

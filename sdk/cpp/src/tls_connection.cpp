@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 
 #include <appmesh/error.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
@@ -20,6 +21,8 @@
 
 namespace appmesh::tls {
 namespace {
+
+constexpr std::size_t kReceiveBytes = 32 * 1024;
 
 void wait_for(int descriptor, short events, Deadline deadline, int cancel) {
   std::array<pollfd, 2> set{pollfd{descriptor, events, 0}, pollfd{cancel, POLLIN, 0}};
@@ -38,39 +41,10 @@ void wait_for(int descriptor, short events, Deadline deadline, int cancel) {
   }
 }
 
-// OpenSSL's own socket BIO writes with write(), which raises SIGPIPE; a library may not change the program's signals.
-int bio_write(BIO* bio, const char* data, int length) {
-  const auto descriptor = static_cast<int>(reinterpret_cast<std::intptr_t>(BIO_get_data(bio)));
-  BIO_clear_retry_flags(bio);
-  const ssize_t count = ::send(descriptor, data, static_cast<std::size_t>(length), MSG_NOSIGNAL);
-  if (count < 0 && (errno == EAGAIN || errno == EINTR)) BIO_set_retry_write(bio);
-  return static_cast<int>(count);
-}
-
-int bio_read(BIO* bio, char* data, int length) {
-  const auto descriptor = static_cast<int>(reinterpret_cast<std::intptr_t>(BIO_get_data(bio)));
-  BIO_clear_retry_flags(bio);
-  const ssize_t count = ::recv(descriptor, data, static_cast<std::size_t>(length), 0);
-  if (count < 0 && (errno == EAGAIN || errno == EINTR)) BIO_set_retry_read(bio);
-  if (count == 0) BIO_set_flags(bio, BIO_FLAGS_IN_EOF);
-  return static_cast<int>(count);
-}
-
 long bio_control(BIO* bio, int command, long, void*) {
   if (command == BIO_CTRL_FLUSH) return 1;
   if (command == BIO_CTRL_EOF) return BIO_test_flags(bio, BIO_FLAGS_IN_EOF) != 0 ? 1 : 0;
   return 0;
-}
-
-const BIO_METHOD* bio_method() {
-  static BIO_METHOD* const kMethod = [] {
-    BIO_METHOD* method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "appmesh socket");
-    BIO_meth_set_write(method, bio_write);
-    BIO_meth_set_read(method, bio_read);
-    BIO_meth_set_ctrl(method, bio_control);
-    return method;
-  }();
-  return kMethod;
 }
 
 bool is_address(const std::string& host) {
@@ -88,6 +62,47 @@ std::string openssl_reason() {
 
 }  // namespace
 
+// OpenSSL's own socket BIO writes with write(), which raises SIGPIPE; a library may not change the program's signals.
+int Connection::bio_write(BIO* bio, const char* data, int length) {
+  const auto& source = *static_cast<const Source*>(BIO_get_data(bio));
+  BIO_clear_retry_flags(bio);
+  const ssize_t count = ::send(source.descriptor, data, static_cast<std::size_t>(length), MSG_NOSIGNAL | MSG_DONTWAIT);
+  if (count < 0 && (errno == EAGAIN || errno == EINTR)) BIO_set_retry_write(bio);
+  return static_cast<int>(count);
+}
+
+int Connection::bio_read(BIO* bio, char* data, int length) {
+  auto& source = *static_cast<Source*>(BIO_get_data(bio));
+  BIO_clear_retry_flags(bio);
+  if (source.shared) {
+    const std::size_t count = std::min(source.end - source.begin, static_cast<std::size_t>(length));
+    std::memcpy(data, source.received.data() + source.begin, count);
+    source.begin += count;
+    if (count > 0) return static_cast<int>(count);
+    if (source.ended) {
+      BIO_set_flags(bio, BIO_FLAGS_IN_EOF);
+      return 0;
+    }
+    BIO_set_retry_read(bio);
+    return -1;
+  }
+  const ssize_t count = ::recv(source.descriptor, data, static_cast<std::size_t>(length), MSG_DONTWAIT);
+  if (count < 0 && (errno == EAGAIN || errno == EINTR)) BIO_set_retry_read(bio);
+  if (count == 0) BIO_set_flags(bio, BIO_FLAGS_IN_EOF);
+  return static_cast<int>(count);
+}
+
+const BIO_METHOD* Connection::bio_method() {
+  static BIO_METHOD* const kMethod = [] {
+    BIO_METHOD* method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "appmesh socket");
+    BIO_meth_set_write(method, bio_write);
+    BIO_meth_set_read(method, bio_read);
+    BIO_meth_set_ctrl(method, bio_control);
+    return method;
+  }();
+  return kMethod;
+}
+
 Connection::Socket::~Socket() {
   if (descriptor_ >= 0) ::close(descriptor_);
 }
@@ -96,7 +111,8 @@ Connection::Connection(const Url& url, SSL_CTX* context, bool verify, Deadline d
     : socket_(dial(url, deadline, cancel)), ssl_(SSL_new(context)) {
   BIO* bio = ssl_ ? BIO_new(bio_method()) : nullptr;
   if (bio == nullptr) throw ClientError(ErrorKind::kTls, "TLS: " + openssl_reason());
-  BIO_set_data(bio, reinterpret_cast<void*>(static_cast<std::intptr_t>(socket_.get())));
+  source_.descriptor = socket_.get();
+  BIO_set_data(bio, &source_);
   BIO_set_init(bio, 1);
   SSL_set_bio(ssl_.get(), bio, bio);
   if (!is_address(url.host)) SSL_set_tlsext_host_name(ssl_.get(), url.host.c_str());
@@ -274,8 +290,41 @@ std::size_t Connection::read_shared(std::span<char> buffer, std::mutex& state, D
     const short events = events_after(result);
     lock.unlock();
     if (events == 0) return 0;
-    wait_for(socket_.get(), events, deadline, cancel);
+    if (events == POLLIN) {
+      receive(state, deadline, cancel);
+    } else {
+      wait_for(socket_.get(), events, deadline, cancel);
+    }
   }
+}
+
+void Connection::share() {
+  SSL_set_read_ahead(ssl_.get(), 1);
+  source_.received.resize(kReceiveBytes);
+  source_.shared = true;
+  // A read may wait in the system call; everything else says MSG_DONTWAIT.
+  const int flags = ::fcntl(socket_.get(), F_GETFL);
+  if (flags < 0 || ::fcntl(socket_.get(), F_SETFL, flags & ~O_NONBLOCK) != 0) {
+    throw ClientError(ErrorKind::kConnect, std::string("fcntl: ") + std::strerror(errno));
+  }
+}
+
+// OpenSSL has taken everything, so that nobody looks into the buffer until it is said that there is something.
+void Connection::receive(std::mutex& state, Deadline deadline, int cancel) {
+  ssize_t count = -1;
+  for (;;) {
+    const bool may_wait = !deadline && cancel < 0;
+    if (!may_wait) wait_for(socket_.get(), POLLIN, deadline, cancel);
+    count = ::recv(socket_.get(), source_.received.data(), source_.received.size(), may_wait ? 0 : MSG_DONTWAIT);
+    if (count >= 0) break;
+    if (errno != EINTR && errno != EAGAIN) {
+      throw ClientError(ErrorKind::kClosed, std::string("the connection broke: ") + std::strerror(errno));
+    }
+  }
+  const std::lock_guard lock(state);
+  source_.begin = 0;
+  source_.end = static_cast<std::size_t>(count);
+  source_.ended = count == 0;
 }
 
 bool Connection::hung_up() const {

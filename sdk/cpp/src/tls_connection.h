@@ -1,5 +1,6 @@
-// One TLS connection over a TCP socket: connect with a time limit, send, receive. Owned by the HTTPS transport, used by
-// one thread. Waiting is always poll(), so that a deadline and the caller's cancel descriptor can end it.
+// One TLS connection over a TCP socket: connect with a time limit, send, receive. Used by one thread, or
+// shared by one that reads and others that write. Waiting is always poll(), so that a deadline and the caller's cancel
+// descriptor can end it.
 #pragma once
 
 #include <chrono>
@@ -9,6 +10,7 @@
 #include <optional>
 #include <span>
 #include <string_view>
+#include <vector>
 
 #include <appmesh/transport.h>
 #include <appmesh/url.h>
@@ -48,8 +50,9 @@ class Connection {
   // never over a wait.
   void write_shared(std::string_view data, std::mutex& state, Deadline deadline, int cancel);
   std::size_t read_shared(std::span<char> buffer, std::mutex& state, Deadline deadline, int cancel);
-  // One system call a record instead of two; quiet() cannot be asked any more.
-  void read_ahead() { SSL_set_read_ahead(ssl_.get(), 1); }
+  // To be called once before the first of them, and before write(), read() and quiet() were used; those may not be any
+  // more. From then on an answer costs one system call: a read waits in it, with what it finds going to OpenSSL after.
+  void share();
   // Whether the peer has closed or reset the connection; looks without reading.
   [[nodiscard]] bool hung_up() const;
   // Both ways, at once, from any thread: reads and writes end.
@@ -82,7 +85,24 @@ class Connection {
   // True: try again; false: the peer closed in order. Throws on every failure.
   bool after(int result, Deadline deadline, int cancel);
 
+  // Waits for bytes of the shared connection and takes them.
+  void receive(std::mutex& state, Deadline deadline, int cancel);
+
+  // What OpenSSL reads from. Where the connection is shared, bytes are received before OpenSSL asks for them.
+  struct Source {
+    int descriptor = -1;
+    bool shared = false;
+    bool ended = false;
+    std::vector<char> received;
+    std::size_t begin = 0;  // of `received`, what OpenSSL has not taken yet: begin to end
+    std::size_t end = 0;
+  };
+  static int bio_read(BIO* bio, char* data, int length);
+  static int bio_write(BIO* bio, const char* data, int length);
+  static const BIO_METHOD* bio_method();
+
   Socket socket_;
+  Source source_;
   std::unique_ptr<SSL, SslDeleter> ssl_;
 };
 

@@ -4,14 +4,21 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <ctime>
+#include <filesystem>
+#include <fstream>
 #include <map>
 #include <mutex>
 #include <random>
+#include <set>
 #include <sstream>
 #include <thread>
 
+#include <sys/stat.h>
+
 #include <appmesh/client.h>
 #include <appmesh/worker.h>
+#include <unistd.h>
 
 #include "relay.h"
 
@@ -153,24 +160,69 @@ void atomic_subscription(const Place& place, const std::string& transport) {
 }
 
 void flood_for_nobody(const Place& place, const std::string& transport) {
+  constexpr int kKept = 64;
+  constexpr std::size_t kKeptEvents = 1000;
+  std::mutex mutex;  // outlives the client, whose callbacks use it
+  std::vector<std::vector<Event>> seen(kKept);
   Client client = place.client(transport);
   Client other = place.client("https");
   App app(fresh("flood"), "true");
-  app.set("status", 0);
-  // The client's own hub keeps what nobody reads, and no call waits for that.
-  auto subscription = client.add_app_and_subscribe(app, {"STATUS"});
-  for (int turn = 0; turn < 300; ++turn) {
-    other.enable_app(app.name());
-    other.disable_app(app.name());
+  app.set("status", 0).set("start_time", std::time(nullptr) + 86'400);
+  client.add_app(app);
+  std::vector<appmesh::Subscription> nobody;
+  for (int i = 0; i < kKept; ++i) nobody.push_back(client.subscribe(app.name(), {"STATUS"}));
+  auto marker = client.subscribe(app.name(), {"STATUS"});
+  check(!marker.next(0ms), "this one is read");
+  std::thread flood([&] {
+    for (int turn = 0; turn < 550; ++turn) {
+      other.enable_app(app.name());
+      other.disable_app(app.name());
+    }
+  });
+  try {
+    for (int count = 0; count < 1100; ++count) check(marker.next(60s).has_value(), "the marker sees every event");
+  } catch (...) {
+    flood.join();
+    throw;
   }
+  flood.join();
   check(client.get_app(app.name()).status() == appmesh::AppStatus::kDisabled, "calls go on");
-  std::uint64_t last = 0;
-  for (int count = 0; count < 600; ++count) {
-    const auto event = subscription.next(60s);
-    check(event && event->sequence > last, "kept in order");
-    last = event->sequence;
+  // One subscription more than are kept: the oldest loses what it had.
+  App second(fresh("flood"), "true");
+  second.set("status", 0);
+  auto newest = client.add_app_and_subscribe(second, {"STATUS"});
+  auto mark_second = client.subscribe(second.name(), {"STATUS"});
+  check(!mark_second.next(0ms), "this one is read");
+  other.enable_app(second.name());
+  check(mark_second.next(60s).has_value(), "an event of the second app");
+  check(client.get_app(second.name()).status() == appmesh::AppStatus::kEnabled, "calls still go on");
+  check(!nobody.front().next(0ms), "the oldest subscription was dropped");
+  check(nobody.front().lost() == 1100, "and tells what it lost");
+  check(newest.next(60s).has_value(), "the newest is kept");
+  for (int i = 1; i < kKept; ++i) {
+    nobody[i].on_event([&, i](const Event& event) {
+      const std::lock_guard lock(mutex);
+      seen[i].push_back(event);
+    });
+  }
+  other.enable_app(app.name());  // the last event of all
+  eventually(
+      [&] {
+        const std::lock_guard lock(mutex);
+        return std::all_of(seen.begin() + 1, seen.end(),
+                           [&](const auto& events) { return events.size() > kKeptEvents; });
+      },
+      "late callbacks get what was kept, and what comes then");
+  for (int i = 1; i < kKept; ++i) {
+    const auto& events = seen[i];
+    check(events.size() == kKeptEvents + 1 && nobody[i].lost() == 100, "the newest thousand");
+    check(std::is_sorted(events.begin(), events.end(),
+                         [](const Event& left, const Event& right) { return left.sequence < right.sequence; }),
+          "in order");
+    check(events.back().data.at("status").as_string() == "enabled", "up to the last");
   }
   client.delete_app(app.name());
+  client.delete_app(second.name());
 }
 
 void exit_by_signal(const Place& place, const std::string& transport) {
@@ -297,6 +349,65 @@ void binary_task(const Place& place, const std::string& transport) {
   client.delete_app(name);
 }
 
+struct Owner {
+  uid_t user;
+  gid_t group;
+};
+
+std::string read_whole(const std::filesystem::path& path) {
+  std::ifstream stream(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(stream), {}};
+}
+
+void check_file(const std::filesystem::path& path, const std::string& content, const Owner& owner) {
+  struct stat status{};
+  check(::stat(path.c_str(), &status) == 0 && read_whole(path) == content, path.string() + " is the same");
+  check((status.st_mode & 07777) == 0640, path.string() + " has its mode");
+  check(status.st_uid == owner.user && status.st_gid == owner.group, path.string() + " has its owner");
+}
+
+void file_round_trip(const Place& place, const std::string& transport) {
+  namespace fs = std::filesystem;
+  const fs::path folder = fs::path(variable("APPMESH_CONTRACT_SCRATCH")) / fresh("files");
+  fs::create_directory(folder);
+  fs::permissions(folder, fs::perms::all);
+  const auto in = [&](const char* name) { return (folder / name).string(); };
+  std::string content;
+  std::mt19937 random(std::random_device{}());
+  for (int i = 0; i < 3'300'011; ++i) content += static_cast<char>(random());
+  std::ofstream(in("source"), std::ios::binary) << content;
+  Owner owner{::geteuid(), ::getegid()};
+  const bool root = owner.user == 0;
+  if (root) check(::chown(in("source").c_str(), 65'534, 65'534) == 0, "the file belongs to somebody else");
+  fs::permissions(in("source"), static_cast<fs::perms>(0640));
+
+  Client client = place.client(transport);
+  // In a container the daemon keeps what it stores as its own.
+  if (root && !client.resources().at("in_container").as_bool()) owner = {65'534, 65'534};
+  client.upload_file(in("source"), in("there and grün"));
+  check_file(in("there and grün"), content, owner);
+  client.download_file(in("there and grün"), in("back"));
+  check_file(in("back"), content, owner);
+  const auto status_of = [](auto work) {
+    try {
+      work();
+    } catch (const ClientError& error) {
+      return error.status();
+    }
+    return 0;
+  };
+  check(status_of([&] { client.upload_file(in("source"), in("there and grün")); }) == 409, "nothing is overwritten");
+  check(status_of([&] { client.download_file(in("nobody"), in("nothing")); }) == 404, "a missing file is refused");
+  std::ofstream(in("empty")).close();
+  client.upload_file(in("empty"), in("empty there"));
+  client.download_file(in("empty there"), in("empty back"));
+  check(read_whole(in("empty back")).empty(), "an empty file");
+  std::set<std::string> names;
+  for (const auto& each : fs::directory_iterator(folder)) names.insert(each.path().filename());
+  check(names == std::set<std::string>{"source", "there and grün", "back", "empty", "empty there", "empty back"},
+        "and nothing besides");
+}
+
 struct Scenario {
   int number;
   void (*run)(const Place&, const std::string&);
@@ -314,6 +425,7 @@ const std::vector<Scenario> kScenarios{
     {9, renewal_amid_traffic, {"https", "tcp"}},
     {10, worker_superseded, {"https", "tcp"}},
     {11, binary_task, {"https", "tcp"}},
+    {12, file_round_trip, {"https", "tcp"}},
 };
 
 }  // namespace

@@ -178,11 +178,16 @@ class Client {
 
  private:
   struct Session;
+  class RunWatch;
 
   Response send(std::string_view method, std::string path, Fields query = {}, std::string body = {});
   Response exchange_once(Request& request, const std::string& token);
   void take_token(const Response& response);
   void expect_events();
+  std::optional<Subscription> subscribe_to_run(const Run& run);
+  std::optional<int> watch_run(RunWatch& watch, Subscription& subscription,
+                               std::optional<std::chrono::steady_clock::time_point> end);
+  std::optional<int> poll_run(RunWatch& watch, std::optional<std::chrono::steady_clock::time_point> end);
 
   ClientOptions options_;  // but for the token, which is in the session
   std::unique_ptr<Session> session_;

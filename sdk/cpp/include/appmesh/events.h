@@ -37,6 +37,9 @@ class Subscription {
 
   [[nodiscard]] const std::string& id() const;
   [[nodiscard]] const std::string& app_name() const;
+  // Gives a callback to a subscription that was made without one; the events kept for it come first. Until then, or
+  // until the first next(), the newest 1000 events are kept, for at most 64 such subscriptions. kUsage when it has one.
+  void on_event(EventCallback callback);
   // The next event of a subscription without callback; nothing when none came in time, or the subscription is over.
   std::optional<Event> next(std::optional<std::chrono::milliseconds> timeout = std::nullopt);
   // Events that were dropped because they were not taken fast enough.

@@ -35,13 +35,16 @@ struct Request {
   std::string path;  // every segment percent-encoded
   Fields query;      // plain text; the transport encodes it where it must
   Fields headers;
+  // The file of a file route, as it is called on the host: each transport carries the name in its own way.
+  std::string file;
   std::string body;
   // In place of `body`: fills the buffer and returns how much, 0 never before body_bytes are given. The server is asked
   // first whether it wants them.
   std::function<std::size_t(std::span<char>)> body_source;
   std::uint64_t body_bytes = 0;
-  // HTTPS only: takes the body of an answer of 2xx piece by piece as it comes, whatever its length; then Response::body
-  // is empty. `head` is the answer without a body. What it throws ends the exchange.
+  // Takes the body of an answer of 2xx piece by piece as it comes, whatever its length; then Response::body is empty.
+  // Like body_source, over TCP only for a `file`. `head` is the answer without a body. What it throws ends the
+  // exchange.
   std::function<void(const Response& head, std::string_view piece)> body_sink;
   std::chrono::milliseconds timeout{0};  // longest wait for the answer; 0 = TransportOptions::read_timeout
 };
@@ -95,6 +98,8 @@ class Transport {
                               std::function<void(const std::string& reason)> on_end);
   // A thread reads the present connection from now on, so that events come without calls.
   virtual void expect_events() {}
+  // Whether a wait may rely on events: not where there are none, nor where a descriptor shall end it.
+  [[nodiscard]] virtual bool has_events() const { return false; }
 };
 
 // No connection is made before the first exchange.
