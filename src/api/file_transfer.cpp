@@ -16,6 +16,7 @@ namespace asio = boost::asio;
 
 constexpr std::size_t kReadBytes = 256UL * 1024;
 constexpr std::size_t kWriteBytes = 512UL * 1024;
+constexpr std::size_t kPieceBytes = 288UL * 1024;  // what a transport gives at once, with room to spare
 
 std::unexpected<Error> read_failed(ssize_t count, int error_number) {
   if (count == 0) return fail(ErrorKind::internal, "the file became shorter while it was sent");
@@ -86,32 +87,43 @@ asio::awaitable<Result<void>> FileSink::write(std::string_view piece) {
     co_return fail(ErrorKind::too_large, "the file is longer than " + std::to_string(kMaxUploadBytes) + " bytes");
   }
   received_bytes_ += piece.size();
-  if (buffer_.capacity() < kWriteBytes) buffer_.reserve(kWriteBytes);
+  if (buffer_.capacity() < kWriteBytes) buffer_.reserve(kWriteBytes + kPieceBytes);
   buffer_.append(piece);
   if (buffer_.size() < kWriteBytes) co_return Result<void>();
   co_return co_await flush();
 }
 
+asio::awaitable<Result<void>> FileSink::join() {
+  if (!writing_.has_work()) co_return Result<void>();
+  auto written = co_await writing_.join();
+  if (!written) co_return std::unexpected(std::move(written.error()));
+  spare_ = std::move(*written);
+  co_return Result<void>();
+}
+
 asio::awaitable<Result<void>> FileSink::flush() {
-  if (writing_.has_work()) {
-    auto written = co_await writing_.join();
-    if (!written) co_return written;
-  }
-  if (!buffer_.empty()) {
-    writing_.start([file = file_, data = std::exchange(buffer_, {})] { return file->file.append(data); });
-  }
+  auto written = co_await join();
+  if (!written || buffer_.empty()) co_return written;
+  writing_.start(
+      [file = file_, data = std::exchange(buffer_, std::exchange(spare_, {}))]() mutable -> Result<std::string> {
+        auto appended = file->file.append(data);
+        if (!appended) return std::unexpected(std::move(appended.error()));
+        data.clear();
+        return std::move(data);
+      });
   co_return Result<void>();
 }
 
 asio::awaitable<Result<void>> FileSink::finish() {
   auto flushed = co_await flush();
+  if (flushed) flushed = co_await join();
   if (!flushed) co_return flushed;
-  if (writing_.has_work()) {
-    auto written = co_await writing_.join();
-    if (!written) co_return written;
-  }
-  writing_.start([file = file_] { return file->file.commit(file->attributes); });
-  co_return co_await writing_.join();
+  writing_.start([file = file_]() -> Result<std::string> {
+    auto committed = file->file.commit(file->attributes);
+    if (!committed) return std::unexpected(std::move(committed.error()));
+    return std::string();
+  });
+  co_return co_await join();
 }
 
 }  // namespace appmesh::api

@@ -49,11 +49,13 @@ class FileSink final : public BodySink {
 
  private:
   boost::asio::awaitable<Result<void>> flush();
+  boost::asio::awaitable<Result<void>> join();
 
   std::shared_ptr<ReceivedFile> file_;
   boost::asio::any_io_executor worker_;
-  Beside<> writing_;
+  Beside<std::string> writing_;  // gives back the memory of what it has written
   std::string buffer_;
+  std::string spare_;
   std::uint64_t received_bytes_ = 0;
   std::shared_ptr<void> place_;
 };

@@ -19,7 +19,8 @@ namespace {
 constexpr mode_t kFirstMode = 0600;
 constexpr std::string_view kPrefix = ".appmesh-upload-";
 constexpr std::size_t kMaxScannedEntries = 10'000;
-constexpr std::uint64_t kFlushBytes = 16UL * 1024 * 1024;
+constexpr std::uint64_t kFlushBytes = 8UL * 1024 * 1024;
+constexpr std::uint64_t kMaxUnwrittenBytes = 64UL * 1024 * 1024;
 
 // Left behind by a process that was killed: their locks went with it.
 void remove_abandoned(int directory_fd) {
@@ -68,12 +69,23 @@ Result<void> NewFile::append(std::string_view data) {
     return written;
   }
   size_bytes_ += data.size();
-  // The disk works while more arrives, so that the sync at the end finds little left to do.
-  if (size_bytes_ - flushed_bytes_ >= kFlushBytes) {
-    ::sync_file_range(file_.get(), static_cast<off64_t>(flushed_bytes_),
-                      static_cast<off64_t>(size_bytes_ - flushed_bytes_), SYNC_FILE_RANGE_WRITE);
-    flushed_bytes_ = size_bytes_;
-  }
+  return size_bytes_ - flushed_bytes_ >= kFlushBytes ? flush() : Result<void>();
+}
+
+// The disk works while more arrives, so that the sync at the end finds little left to do. A disk that is slower than
+// the network is waited for: the page cache belongs to everybody.
+Result<void> NewFile::flush() {
+  ::sync_file_range(file_.get(), static_cast<off64_t>(flushed_bytes_),
+                    static_cast<off64_t>(size_bytes_ - flushed_bytes_), SYNC_FILE_RANGE_WRITE);
+  flushed_bytes_ = size_bytes_;
+  if (flushed_bytes_ - written_bytes_ <= kMaxUnwrittenBytes) return {};
+  const std::uint64_t length = flushed_bytes_ - written_bytes_ - kMaxUnwrittenBytes;
+  const int waited =
+      ::sync_file_range(file_.get(), static_cast<off64_t>(written_bytes_), static_cast<off64_t>(length),
+                        SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER);
+  written_bytes_ += length;
+  // What failed is told once: the fsync at the end would say nothing of it any more.
+  if (waited != 0 && (errno == EIO || errno == ENOSPC || errno == EDQUOT)) return file_error("write", name_, errno);
   return {};
 }
 

@@ -43,6 +43,7 @@ class NewFile {
         name_(std::move(name)),
         file_(std::move(file)),
         temporary_(std::move(temporary)) {}
+  [[nodiscard]] Result<void> flush();
   [[nodiscard]] int link();  // an errno, or 0
 
   UniqueFd directory_;
@@ -50,7 +51,8 @@ class NewFile {
   UniqueFd file_;
   std::string temporary_;  // empty: the file has no name yet
   std::uint64_t size_bytes_ = 0;
-  std::uint64_t flushed_bytes_ = 0;
+  std::uint64_t flushed_bytes_ = 0;  // that were given to the disk
+  std::uint64_t written_bytes_ = 0;  // of these, that were waited for
 };
 
 }  // namespace appmesh::platform

@@ -39,6 +39,19 @@ TEST_F(NewFileTest, AppearsWholeAndWithItsModeAtCommit) {
   EXPECT_EQ(info.st_mode & 07777U, 0640U);
 }
 
+TEST_F(NewFileTest, ALongFileIsGivenToTheDiskMeanwhileAndIsWholeAtTheEnd) {
+  constexpr std::size_t kPieces = 100;  // more than may wait for the disk
+  auto file = NewFile::create(directory(), "long");
+  for (std::size_t i = 0; i < kPieces; ++i) {
+    ASSERT_TRUE(file->append(std::string(1024UL * 1024, static_cast<char>(i))));
+  }
+  ASSERT_TRUE(file->commit({}));
+  const auto content = read_file(path("long"), kPieces * 1024 * 1024 + 1);
+  ASSERT_TRUE(content);
+  ASSERT_EQ(content->size(), kPieces * 1024 * 1024);
+  for (std::size_t i = 0; i < kPieces; ++i) EXPECT_EQ((*content)[i * 1024 * 1024 + 7], static_cast<char>(i));
+}
+
 TEST_F(NewFileTest, WithoutCommitNothingIsLeft) {
   {
     auto file = NewFile::create(directory(), "a");

@@ -34,7 +34,7 @@ asio::awaitable<Result<std::string_view>> HttpConnection::Body::next() {
   if (!connection_) co_return fail(ErrorKind::unavailable, "the request has been answered");
   Result<void> filled = co_await connection_->fill(*parser_, *this);
   if (!filled) co_return std::unexpected(std::move(filled.error()));
-  piece_ = parser_->take_body();
+  parser_->take_body(piece_);
   received_bytes_ += piece_.size();
   co_return std::string_view(piece_);
 }

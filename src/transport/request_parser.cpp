@@ -163,8 +163,9 @@ api::Request RequestParser::take() {
   if (impl_->rule.streamed) impl_->request.body = std::exchange(request.body, {});
   return request;
 }
-std::string RequestParser::take_body() {
-  return std::exchange(impl_->request.body, {});
+void RequestParser::take_body(std::string& into) {
+  into.clear();
+  std::swap(into, impl_->request.body);
 }
 
 }  // namespace appmesh::transport

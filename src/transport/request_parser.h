@@ -60,7 +60,9 @@ class RequestParser {
 
   // Once, when done(), or when header_done() and the body is streamed; peer, id and transport are the caller's to set.
   [[nodiscard]] api::Request take();
-  [[nodiscard]] std::string take_body();  // of a streamed one: what has come since the last call
+  // Of a streamed one: what has come since the last call, in place of what `into` held. Its memory takes what comes
+  // next.
+  void take_body(std::string& into);
 
  private:
   struct Impl;

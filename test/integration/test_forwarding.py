@@ -1,6 +1,8 @@
 """Requests that another daemon answers (X-Target-Host): real daemons that share the secret of their tokens. The others
 listen at addresses of their own on the ports of the first, as they would on hosts of their own."""
 import concurrent.futures
+import pathlib
+import re
 import secrets
 import shutil
 import socket
@@ -202,6 +204,42 @@ def test_files_pass_in_both_directions_without_lying_in_memory(near, target, tmp
     assert near.request("GET", "/appmesh/file/download", headers={**to(target), "X-File-Path": "/no/such/file"}).status == 404
     assert near.request("GET", "/appmesh/file/download", headers=to(target)).status == 400
     assert near.ok("GET", "/appmesh/labels", headers=to(target)).json
+
+
+def peak_bytes(daemon):
+    """The most memory that it ever had."""
+    status = (pathlib.Path("/proc") / str(daemon.pid) / "status").read_text()
+    return int(re.search(r"VmHWM:\s+(\d+) kB", status).group(1)) * 1024
+
+
+@pytest.mark.parametrize("protocol", ["https", "tcp"])
+def test_a_file_longer_than_memory_may_be_costs_neither_daemon_memory(new_daemon, tmp_path, protocol):
+    length = 300_000_000
+    mesh = Mesh(new_daemon)
+    near, far = mesh.near.start(), mesh.daemon().start()
+    client = near.client()
+    target = FAR if protocol == "https" else f"{FAR}:{far.tcp_port}"
+    client.ok("GET", "/appmesh/labels", headers=to(target))
+    before = peak_bytes(near), peak_bytes(far)
+    headers = {"Authorization": f"Bearer {client.token}", "X-File-Path": str(tmp_path / "there"), **to(target)}
+    with open(tmp_path / "here", "wb+") as file:
+        file.truncate(length)
+        connection = client.connect()
+        connection.request("POST", "/appmesh/file/upload", body=file, headers={**headers, "Content-Length": str(length)})
+        answer = connection.getresponse()
+        assert answer.status == 200, answer.read()
+        answer.read()
+    assert (tmp_path / "there").stat().st_size == length
+    connection.request("GET", "/appmesh/file/download", headers=headers)
+    answer = connection.getresponse()
+    assert answer.status == 200
+    received = 0
+    while piece := answer.read(1 << 20):
+        received += len(piece)
+    connection.close()
+    assert received == length
+    grown = peak_bytes(near) - before[0], peak_bytes(far) - before[1]
+    assert max(grown) < 32_000_000, grown
 
 
 def test_a_form_with_a_file_is_passed_on(near, target, tmp_path):
