@@ -85,3 +85,18 @@ def test_events_are_told_from_the_first_to_the_last(built, daemon, admin, cleane
     lines = run(built / "events", urls(daemon)["tcp"], daemon.ca_file, "admin", ADMIN_PASSWORD, "echo seen").splitlines()
     types = [line.split()[1] for line in lines]
     assert types[0] == "START" and types[-1] == "EXIT" and '"output":"seen\\n"' in "".join(lines)
+
+
+def test_a_wait_without_the_permission_to_subscribe_has_all_the_same(daemon, tmp_path):
+    program = binaries() / "sdk_cpp_contract"
+    if not program.exists():
+        pytest.skip("sdk_cpp_contract is not built")
+    root = daemon.client()
+    root.ok("POST", "/appmesh/role/remover", body=["app-delete"])
+    root.ok("PUT", "/appmesh/user/onlooker", body={"key": "Onlooker-123", "roles": ["shell", "view", "remover"]})
+    refused = daemon.client("onlooker", "Onlooker-123").request("POST", "/appmesh/subscribe")
+    assert refused.status == 403 and "app-subscribe" in refused.message
+    environment = {**os.environ, "APPMESH_CONTRACT_USER": "onlooker", "APPMESH_CONTRACT_PASSWORD": "Onlooker-123",
+                   "APPMESH_CONTRACT_CA": daemon.ca_file, "APPMESH_CONTRACT_SCRATCH": str(tmp_path)}
+    ports = f"{daemon.port},{daemon.tcp_port},{daemon.ws_port}"
+    run(program, "127.0.0.1", ports, 3, "tcp", env=environment)
