@@ -63,7 +63,8 @@ def run(context):
         return []
     single = 2000 if context.quick else 10000
     each = 200 if context.quick else 1000
-    one, many, peer_one, peer_many, cpu = [], [], [], [], []
+    one, few, many, cpu = [], [], [], []
+    peer_one, peer_few, peer_many, peer_cpu = [], [], [], []
     with contextlib.ExitStack() as stack:
         daemon = stack.enter_context(context.daemon())
         start_workers(daemon, "single", 1)
@@ -77,12 +78,16 @@ def run(context):
             if nats:
                 with nats_workers(context, nats, daemon.ca, 1):
                     peer_one.append(theirs(context, nats, daemon.ca, 1, single))
+            few.append(ours(daemon, ["pool"], WORKERS, each))
             before = processes.cpu_seconds(daemon.pids)
             many.append(ours(daemon, ["pool"], 32, each))
             cpu.append((processes.cpu_seconds(daemon.pids) - before) / many[-1]["calls"] * 1e6)
             if nats:
                 with nats_workers(context, nats, daemon.ca, WORKERS):
+                    peer_few.append(theirs(context, nats, daemon.ca, WORKERS, each))
+                    before = processes.cpu_seconds([nats.process.pid])
                     peer_many.append(theirs(context, nats, daemon.ca, 32, each))
+                    peer_cpu.append((processes.cpu_seconds([nats.process.pid]) - before) / peer_many[-1]["calls"] * 1e6)
 
     def of(results, key):
         return [result[key] for result in results]
@@ -95,5 +100,7 @@ def run(context):
         Figure("throughput, 32 callers on 4 workers", "tasks/s", of(many, "per_second"), "nats-server",
                of(peer_many, "per_second"), target=(">=", 1), judged="ratio"),
         Figure("latency p99, 32 callers", "us", of(many, "p99_us"), "nats-server", of(peer_many, "p99_us")),
-        Figure("daemon CPU a task, 32 callers", "us", cpu),
+        # Nothing waits that could be sent ahead to a worker.
+        Figure("throughput, 4 callers on 4 workers", "tasks/s", of(few, "per_second"), "nats-server", of(peer_few, "per_second")),
+        Figure("server CPU a task, 32 callers", "us", cpu, "nats-server", peer_cpu),
     ]

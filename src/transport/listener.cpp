@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <cstring>
 #include <future>
+#include <limits>
 #include <mutex>
 #include <optional>
 #include <unordered_set>
@@ -109,9 +110,11 @@ class Listener::Acceptor : public std::enable_shared_from_this<Acceptor> {
       : pool_(pool),
         first_(pool.first()),
         max_connections_(options.connections),
+        fill_thread_(options.fill_thread),
         make_session_(std::move(make_session)),
         tls_(std::move(tls)),
         port_(listening.port),
+        count_of_(pool.size()),
         sessions_of_(pool.size()) {
     acceptor_.emplace(first_.context());
     acceptor_->assign(asio::ip::tcp::v4(), listening.fd.release());
@@ -198,7 +201,8 @@ class Listener::Acceptor : public std::enable_shared_from_this<Acceptor> {
     if (paused_.exchange(false)) accept_some();
   }
 
-  void closed() {
+  void closed(std::size_t index) {
+    count_of_[index].fetch_sub(1, std::memory_order_relaxed);
     count_.fetch_sub(1);
     if (!paused_.load()) return;
     asio::post(first_.context(), [self = shared_from_this()] { self->resume(); });
@@ -209,11 +213,29 @@ class Listener::Acceptor : public std::enable_shared_from_this<Acceptor> {
     ::setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     ::setsockopt(fd.get(), SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
     count_.fetch_add(1);
-    const std::size_t index = next_thread_++ % pool_.size();
+    const std::size_t index = pick_thread();
+    count_of_[index].fetch_add(1, std::memory_order_relaxed);
     asio::post(pool_.thread(index).context(),
                [self = shared_from_this(), index, fd = std::move(fd), peer = to_text(address)]() mutable {
                  self->serve(index, std::move(fd), std::move(peer));
                });
+  }
+
+  // Connections that pass each other messages are fastest on one thread: every hop to another is a wake-up. The last
+  // thread is filled first, since the first one accepts for all ports.
+  std::size_t pick_thread() {
+    if (fill_thread_ == 0) return next_thread_++ % pool_.size();
+    std::size_t emptiest = pool_.size() - 1;
+    std::size_t fewest = std::numeric_limits<std::size_t>::max();
+    for (std::size_t i = pool_.size(); i-- > 0;) {
+      const std::size_t count = count_of_[i].load(std::memory_order_relaxed);
+      if (count < fill_thread_) return i;
+      if (count < fewest) {
+        fewest = count;
+        emptiest = i;
+      }
+    }
+    return emptiest;
   }
 
   void serve(std::size_t index, platform::UniqueFd fd, std::string peer) {
@@ -226,7 +248,7 @@ class Listener::Acceptor : public std::enable_shared_from_this<Acceptor> {
     auto stream = TlsStream::make(thread.context(), std::move(fd), *tls);
     if (!stream || stopping_.load()) {
       if (!stream) spdlog::warn("connection from {}: {}", peer, stream.error().message);
-      return closed();
+      return closed(index);
     }
     auto session = make_session_(thread, std::move(*stream), std::move(peer));
     Session* const raw = session.get();
@@ -235,7 +257,7 @@ class Listener::Acceptor : public std::enable_shared_from_this<Acceptor> {
         thread.context(), [session = std::move(session)] { return session->run(); },
         [self = shared_from_this(), index, raw](const std::exception_ptr& problem) {
           self->sessions_of_[index].erase(raw);
-          self->closed();
+          self->closed(index);
           if (problem) self->report(problem);
         });
   }
@@ -251,6 +273,7 @@ class Listener::Acceptor : public std::enable_shared_from_this<Acceptor> {
   IoPool& pool_;
   IoThread& first_;
   const std::size_t max_connections_;
+  const std::size_t fill_thread_;
   const MakeSession make_session_;
   std::mutex tls_mutex_;
   std::shared_ptr<const TlsContext> tls_;
@@ -264,6 +287,7 @@ class Listener::Acceptor : public std::enable_shared_from_this<Acceptor> {
   std::atomic<bool> paused_{false};
   std::atomic<std::size_t> count_{0};
   std::atomic<bool> stopping_{false};
+  std::vector<std::atomic<std::size_t>> count_of_;         // connections of each thread
   std::vector<std::unordered_set<Session*>> sessions_of_;  // each set belongs to the thread of its index
 };
 

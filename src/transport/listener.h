@@ -35,6 +35,8 @@ struct ListenOptions {
   std::uint16_t port = 0;             // 0: any free one
   TlsOptions tls;
   std::size_t connections = 10'000;  // more wait in the backlog
+  // So many connections share a thread before the next one is used; 0: they take the threads in turns.
+  std::size_t fill_thread = 0;
 };
 
 class Listener {

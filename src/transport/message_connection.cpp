@@ -21,6 +21,7 @@ namespace asio = boost::asio;
 
 constexpr std::size_t kOwnedBodyBytes = 64UL * 1024;     // a body from here on is not copied out of its buffer
 constexpr std::uint64_t kFileAheadBytes = 512UL * 1024;  // of a file, unsent
+constexpr std::chrono::milliseconds kCompanyTime{2};     // that a patient answer waits at most
 constexpr std::uint64_t kRequestBytes = 1024;            // what a request costs beside its body, about
 
 std::string fresh_uuid() {
@@ -29,6 +30,12 @@ std::string fresh_uuid() {
   const std::uint64_t number = counter.fetch_add(1, std::memory_order_relaxed);
   return fmt::format("{}-{}-4{}-8{:03x}-{:012x}", prefix.substr(0, 8), prefix.substr(8, 4), prefix.substr(12, 3),
                      number >> 48 & 0xFFF, number & 0xFFFFFFFFFFFF);
+}
+
+// A worker's answer is acknowledged, and its next fetch has mostly come with it. That it was taken is told together
+// with the next task when that comes at once: otherwise each task would wake the worker twice.
+bool has_patient_answer(const api::Request& request) {
+  return request.method == api::Method::put && request.path.ends_with("/task");
 }
 
 }  // namespace
@@ -60,6 +67,9 @@ class MessageConnection::Turn {
     connection->written();
   }
 
+  // The answer may leave a moment later, with another one that is awaited on the connection.
+  void be_patient() { patient_ = true; }
+
   // Why it cannot be answered now, or empty.
   [[nodiscard]] std::string_view refusal() const {
     const auto connection = connection_.lock();
@@ -88,7 +98,8 @@ class MessageConnection::Turn {
 
   [[nodiscard]] api::Service& service() const { return *shared_->service; }
   void reply(api::Response response) const {
-    if (const auto connection = connection_.lock()) connection->reply(uuid_, request_uri_, std::move(response));
+    if (const auto connection = connection_.lock())
+      connection->reply(uuid_, request_uri_, std::move(response), patient_);
   }
 
  private:
@@ -97,6 +108,7 @@ class MessageConnection::Turn {
   std::string uuid_;
   std::string request_uri_;
   std::uint64_t bytes_;
+  bool patient_ = false;
   std::size_t all_ = 0;
   std::uint64_t all_bytes_ = 0;
   std::move_only_function<void()> left_;
@@ -111,7 +123,8 @@ MessageConnection::MessageConnection(std::shared_ptr<MessageShared> shared, IoTh
       peer_(std::move(peer)),
       kind_(kind),
       authorization_(std::move(authorization)),
-      write_deadline_(thread.deadlines(), [this] { close_because("it does not read"); }) {}
+      write_deadline_(thread.deadlines(), [this] { close_because("it does not read"); }),
+      company_deadline_(thread.deadlines(), [this] { flush(); }) {}
 
 // Without finish() the process is ending, and nobody is left to be told.
 MessageConnection::~MessageConnection() {
@@ -135,6 +148,7 @@ void MessageConnection::finish() {
   stream_.close();
   receive_deadline_.clear();
   write_deadline_.clear();
+  company_deadline_.clear();
   outbox_.clear();
   static_cast<void>(account_received(0));
   for (Turn* turn : std::exchange(waiting_, {})) turn->peer_left();
@@ -212,6 +226,7 @@ std::string_view MessageConnection::receive(std::string_view message, std::strin
   } else {
     request.body = view.body;
   }
+  if (has_patient_answer(request)) turn.be_patient();
   asio::co_spawn(thread_.context(), answer(std::move(turn), std::move(request)), asio::detached);
   return {};
 }
@@ -223,7 +238,8 @@ asio::awaitable<void> MessageConnection::answer(Turn turn, api::Request request)
   turn.reply(std::move(response));
 }
 
-void MessageConnection::reply(std::string_view uuid, std::string_view request_uri, api::Response response) {
+void MessageConnection::reply(std::string_view uuid, std::string_view request_uri, api::Response response,
+                              bool patient) {
   if (!stream_.is_open() || ending_) return;
   if (sending_file_) {
     held_bytes_ += response.body_view().size();
@@ -241,8 +257,10 @@ void MessageConnection::reply(std::string_view uuid, std::string_view request_ur
     response.stream->cancel();
     response = api::message_response("This answer is a stream of bytes: use HTTPS", 406);
   }
+  const bool was_urgent = urgent_;
   add(uuid, request_uri, response);
   if (!stream_.is_open()) return;
+  if (patient) urgent_ = was_urgent;
   if (file && !send_file(file)) return close_because("it wants a file where none can be sent");
   if (in_batch_) return;
   // Other requests wait for their answers here: some may be ready too, and share the record.
@@ -280,6 +298,7 @@ void MessageConnection::add(std::string_view uuid, std::string_view request_uri,
   head += message;
   head += body_start;
   outbox_.add(head, std::move(response.body), std::move(response.shared_body));
+  urgent_ = true;
 }
 
 asio::awaitable<bool> MessageConnection::send_chunks(std::string chunks) {
@@ -303,12 +322,14 @@ void MessageConnection::end_file() {
 void MessageConnection::send_raw(std::string_view bytes) {
   if (!stream_.is_open() || ending_) return;
   outbox_.add(bytes, {});
+  urgent_ = true;
   if (!in_batch_) flush();
 }
 
 void MessageConnection::end_batch() {
   in_batch_ = false;
-  flush();
+  if (outbox_.empty() || urgent_ || outstanding_ == 0) return flush();
+  company_deadline_.set(kCompanyTime);
 }
 
 void MessageConnection::flush_soon() {
@@ -322,6 +343,8 @@ void MessageConnection::flush_soon() {
 }
 
 void MessageConnection::flush() {
+  company_deadline_.clear();
+  urgent_ = false;
   if (writing_ || outbox_.empty() || !stream_.is_open()) return written();
   const TlsStream::State state = write_some();
   if (state == TlsStream::State::want_read || state == TlsStream::State::want_write) {

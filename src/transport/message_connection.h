@@ -128,7 +128,8 @@ class MessageConnection : public Session, public std::enable_shared_from_this<Me
     std::string request_uri;
     api::Response response;
   };
-  void reply(std::string_view uuid, std::string_view request_uri, api::Response response);
+  // `patient`: it may wait a moment for an answer to share a record with.
+  void reply(std::string_view uuid, std::string_view request_uri, api::Response response, bool patient = false);
   void add(std::string_view uuid, std::string_view request_uri, api::Response& response,
            std::string_view body_start = {});
   void flush_soon();
@@ -143,6 +144,7 @@ class MessageConnection : public Session, public std::enable_shared_from_this<Me
   const api::TransportKind kind_;
   const std::string authorization_;
   Deadline write_deadline_;
+  Deadline company_deadline_;  // of patient answers that wait
   Outbox outbox_;
   std::shared_ptr<PushQueue> pushes_;  // once a request has come
   Wake room_;
@@ -153,6 +155,7 @@ class MessageConnection : public Session, public std::enable_shared_from_this<Me
   std::size_t outstanding_ = 0;
   std::size_t accounted_ = 0;
   bool in_batch_ = false;
+  bool urgent_ = false;  // something in the outbox is not patient
   bool flush_posted_ = false;
   bool writing_ = false;  // write_when_ready() runs
   bool sending_file_ = false;

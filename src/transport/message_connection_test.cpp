@@ -59,6 +59,17 @@ TYPED_TEST(Messages, AreAnswered) {
   EXPECT_EQ(client.ask("no slash").status, 400);
 }
 
+TEST(TcpConnections, OfAFewPeersShareAThread) {
+  MessageServer server;
+  TcpTestClient first(server);
+  TcpTestClient second(server);
+  TcpTestClient third(server);
+  const std::string thread = first.ask("/thread").body;
+  EXPECT_NE(thread, "");
+  EXPECT_EQ(second.ask("/thread").body, thread);
+  EXPECT_EQ(third.ask("/thread").body, thread);
+}
+
 TYPED_TEST(Messages, CarryLargeBodiesBothWays) {
   MessageServer server;
   TypeParam client(server);

@@ -14,6 +14,7 @@
 #include <appmesh/wire/websocket.h>
 #include <boost/asio/awaitable.hpp>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include "api/connection.h"
 #include "transport/http_server.h"
@@ -74,6 +75,13 @@ class MessageServer {
                   for (int i = 0; i < 3; ++i)
                     co_await boost::asio::post(co_await boost::asio::this_coro::executor, boost::asio::use_awaitable);
                   co_return response;
+                },
+                .summary = "test"});
+    routes.add({.method = api::Method::get,
+                .pattern = "/thread",
+                .requirement = api::Requirement::free(),
+                .handler = [](api::Context&) -> boost::asio::awaitable<api::Response> {
+                  co_return api::text_response(std::to_string(::gettid()));
                 },
                 .summary = "test"});
     auto service = std::make_shared<api::Service>(std::move(routes), nobody_, api::CrossSitePolicy{});
