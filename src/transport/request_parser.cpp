@@ -92,7 +92,9 @@ struct RequestParser::Impl final : http::basic_parser<true> {
   std::size_t on_body_impl(beast::string_view body, beast::error_code& error) override {
     return add_to_body(body, error);
   }
-  void on_chunk_header_impl(std::uint64_t, beast::string_view, beast::error_code&) override {}
+  void on_chunk_header_impl(std::uint64_t size, beast::string_view, beast::error_code& error) override {
+    if (size > rule.max_bytes - received_body_bytes) refuse_body(error);
+  }
   std::size_t on_chunk_body_impl(std::uint64_t, beast::string_view body, beast::error_code& error) override {
     return add_to_body(body, error);
   }

@@ -10,12 +10,40 @@ import ssl
 import pytest
 import websocket
 from harness import processes
-from harness.daemon import ADMIN_PASSWORD, binaries, in_own_mounts
+from harness.daemon import ADMIN_PASSWORD, Daemon, binaries, in_own_mounts
 from harness.terminal import AtTerminal
 from harness.waiting import eventually
 
 PROMPT = "ready> "
 BASH = f"PS1='{PROMPT}' exec bash --norc --noprofile -i"
+
+
+def with_a_plain_home(daemon):
+    """Login shells read the profile of whoever tests, which may do anything and take its time: root gets a home of its own."""
+    if os.geteuid() == 0:
+        home = daemon.home.parent / f"login-{daemon.token}"
+        home.mkdir()
+        lines = open("/etc/passwd").read().splitlines()
+        users = daemon.home.parent / f"users-{daemon.token}"
+        users.write_text("".join(
+            re.sub(r"^(root:[^:]*:0:0:[^:]*):[^:]*:", rf"\g<1>:{home}:", line) + "\n" for line in lines))
+        daemon.launcher = in_own_mounts(f"mount --bind {users} /etc/passwd")
+        daemon.environment["HOME"] = str(home)
+    return daemon
+
+
+@pytest.fixture(scope="module")
+def daemon(homes):
+    daemon = Daemon(homes / "shell")
+    try:
+        yield with_a_plain_home(daemon).start()
+    finally:
+        daemon.close()
+
+
+@pytest.fixture
+def fresh_daemon(new_daemon):
+    return with_a_plain_home(new_daemon()).start()
 
 
 @pytest.fixture
