@@ -2,7 +2,7 @@
 // it.
 #pragma once
 
-#include <deque>
+#include <vector>
 
 #include "core/instance_name.h"
 #include "engine/engine.h"
@@ -28,7 +28,7 @@ struct Engine::App {
   std::optional<platform::TerminalSize> terminal_size;  // its run is to have a terminal
   std::shared_ptr<platform::UniqueFd> terminal;         // of the run that has just started
   bool attended = true;                                 // somebody is at its terminal
-  std::deque<core::RunNumber> kept_runs;                // older runs whose output is kept, newest first
+  std::vector<core::RunNumber> kept_runs;               // older runs whose output is kept, newest first
 
   std::vector<std::pair<core::RunNumber, boost::json::object>> exits;  // what to tell when the run is gone
 

@@ -115,7 +115,7 @@ void Engine::arm_app_timer(App& app, const core::effect::ArmTimer& timer) {
 }
 
 void Engine::start_run(App& app, core::RunNumber number) {
-  if (app.run_number != 0 && app.run_number != number) app.kept_runs.push_front(app.run_number);
+  if (app.run_number != 0 && app.run_number != number) app.kept_runs.insert(app.kept_runs.begin(), app.run_number);
   if (supervisor_.find(app.run_id) != nullptr) app.outgoing_id = app.run_id;
   const auto target = std::exchange(app.attach, std::nullopt);
   const LiveRun& run =

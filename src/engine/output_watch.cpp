@@ -54,9 +54,9 @@ void OutputWatch::remove(const runtime::RunId& run) {
 void OutputWatch::set_limit(std::uint64_t limit_bytes) {
   if (std::exchange(limit_bytes_, limit_bytes) <= limit_bytes) return;
   std::chrono::microseconds pause{0};
-  for (auto& [run, file] : files_) {
+  for (const auto& file : files_) {
     pause += kCutPause;
-    timers_.after(pause, [this, run = run] {
+    timers_.after(pause, [this, run = file.first] {
       if (const auto found = files_.find(run); found != files_.end())
         outputs_.bound(found->second.app, found->second.number, limit_bytes_);
     });
