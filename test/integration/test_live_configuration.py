@@ -16,6 +16,7 @@ def test_another_zone_plans_cron_anew_and_shows_other_times(new_daemon):
     assert configure(admin, PosixTimezone="+00").status == 200
     admin.add("noon", "true", start_interval_seconds="0 12 * * *", cron=True)
     admin.add("grid", "true", start_interval_seconds=HOUR)
+    eventually(lambda: admin.app("grid").get("last_exit_time"), "its first start, a second after it was added, is over")
     noon, grid = (eventually(lambda: admin.app(name).get("next_start_time"), "a plan") for name in ("noon", "grid"))
     assert noon % (24 * HOUR) == 12 * HOUR
     assert configure(admin, PosixTimezone="-03:30").status == 200
