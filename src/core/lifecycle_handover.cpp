@@ -24,6 +24,7 @@ void Decider::replace_run() {
   }
   s_.outgoing_run = std::exchange(s_.current_run, 0);
   s_.outgoing_until = now_.steady + definition().retention->value;
+  forget_readiness();  // of the old run: the new one may have to wait
   start();
 }
 

@@ -1,6 +1,7 @@
 // Readiness and watchdog, section 4.12: when a run counts as ready, and what becomes of one that is not ready in time
 // or gives no sign of life. Both end a run that is not doing its work, so its exit policy applies as if it had ended
 // itself.
+#include <algorithm>
 #include <utility>
 
 #include <fmt/format.h>
@@ -76,7 +77,7 @@ void Decider::review_readiness() {
   if (kind == ReadinessKind::start || (kind == ReadinessKind::health && s_.healthy)) return mark_ready();
   const bool waited_for = std::exchange(s_.ready_by, std::nullopt).has_value();
   if (const auto patience = definition().readiness->timeout_seconds; waited_for && patience > 0)
-    s_.ready_by = s_.run_started_steady + Seconds(patience);
+    s_.ready_by = std::max(s_.run_started_steady + Seconds(patience), now_.steady);
 }
 
 // What last_error says more about the end of a run that was stopped for its own fault.
