@@ -135,5 +135,6 @@ enum class SecretFields : std::uint8_t { omit, include };
 
 [[nodiscard]] std::string_view to_string(ExitAction action);
 [[nodiscard]] std::string_view to_string(DependencyCondition condition);
+[[nodiscard]] std::string_view to_string(ReadinessKind kind);
 
 }  // namespace appmesh::core

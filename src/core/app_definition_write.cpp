@@ -7,20 +7,6 @@ namespace {
 
 namespace json = boost::json;
 
-std::string_view to_string(ReadinessKind kind) {
-  switch (kind) {
-    case ReadinessKind::start:
-      return "start";
-    case ReadinessKind::notify:
-      return "notify";
-    case ReadinessKind::health:
-      return "health";
-    case ReadinessKind::log:
-      return "log";
-  }
-  return "";
-}
-
 // Writes the members that differ from their default.
 class FieldWriter {
  public:
@@ -90,6 +76,20 @@ std::string_view to_string(DependencyCondition condition) {
       return "healthy";
     case DependencyCondition::completed:
       return "completed";
+  }
+  return "";
+}
+
+std::string_view to_string(ReadinessKind kind) {
+  switch (kind) {
+    case ReadinessKind::start:
+      return "start";
+    case ReadinessKind::notify:
+      return "notify";
+    case ReadinessKind::health:
+      return "health";
+    case ReadinessKind::log:
+      return "log";
   }
   return "";
 }

@@ -16,20 +16,6 @@ ReadinessKind readiness_of(const AppDefinition& definition) {
   return definition.readiness ? definition.readiness->by : ReadinessKind::start;
 }
 
-std::string_view to_string(ReadinessKind kind) {
-  switch (kind) {
-    case ReadinessKind::start:
-      return "start";
-    case ReadinessKind::notify:
-      return "notify";
-    case ReadinessKind::health:
-      return "health";
-    case ReadinessKind::log:
-      return "log";
-  }
-  return "";
-}
-
 }  // namespace
 
 void Decider::on(const event::RunReady& ready) {
