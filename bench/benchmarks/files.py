@@ -169,7 +169,7 @@ def run(context):
             if where == "tmpfs" and not has_tmpfs:
                 continue
             place = Place(folder, size)
-            with context.daemon() as daemon:  # one a place: the end of nginx is the end of all that was started
+            with context.daemon() as daemon:  # one a place: its peak of memory is that of this place
                 measure_place(context, daemon, place)
                 found += figures_of(where, place, size)
             for file in folder.iterdir():

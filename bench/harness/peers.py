@@ -1,4 +1,4 @@
-"""The programs that ours stands beside: supervisord and nginx, from build/peers or the machine's own."""
+"""The programs that ours stands beside, from build/peers or the machine's own."""
 import http.client
 import os
 import pathlib
@@ -80,14 +80,62 @@ class Supervisord:
         processes.wait_until(lambda: self.running() == count, "RUNNING of every program", seconds, pause=0.005)
 
 
-class Nginx:
-    """Serves one text as /reply over TLS, with what makes a static reply cheap turned on."""
+class _Server:
+    """A peer that listens on a loopback port. It starts with `command()`, has started once it takes connections, and is gone with
+    whatever it had started at the end of the `with` block. What it has to say is in `log`."""
 
-    def __init__(self, executable, work_folder, body, certificate, key, root=None, more=""):
-        self.executable = executable
-        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="nginx-", dir=work_folder))
+    name = None
+
+    def __init__(self, executable, work_folder):
+        self.executable = pathlib.Path(executable)
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix=f"{self.name}-", dir=work_folder))
+        self.log = self.folder / "log"
         (self.port,) = free_ports(1)
         self.process = None
+
+    def command(self):
+        raise NotImplementedError
+
+    def __enter__(self):
+        try:
+            with open(self.log, "ab") as log:
+                self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            processes.wait_until(self._answers, f"an answer of {self.name}", seconds=10)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def _answers(self):
+        if self.process.poll() is not None:
+            raise RuntimeError(f"{self.name} ended: {self.log.read_text(errors='replace')[-500:]}")
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def __exit__(self, *_):
+        if self.process:
+            others = processes.children(os.getpid())
+            self.process.terminate()
+            try:
+                self.process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+            processes.end_orphans(known=others)  # what it leaves behind comes to us
+        processes.delete_later(self.folder)
+
+    @property
+    def pids(self):
+        return [self.process.pid] + processes.descendants(self.process.pid)
+
+
+class Nginx(_Server):
+    """Serves one text as /reply over TLS, with what makes a static reply cheap turned on."""
+
+    name = "nginx"
+
+    def __init__(self, executable, work_folder, body, certificate, key, root=None, more=""):
+        super().__init__(executable, work_folder)
         (self.folder / "reply").write_bytes(body)
         temporaries = root or self.folder
         user = "user root;\n" if os.geteuid() == 0 else ""
@@ -96,7 +144,7 @@ class Nginx:
         (self.folder / "conf").write_text(f"""{user}daemon off;
 worker_processes 1;
 pid {self.folder}/pid;
-error_log {self.folder}/error.log;
+error_log {self.log};
 events {{ worker_connections 1024; }}
 http {{
 {temporary}    access_log off;
@@ -121,32 +169,8 @@ http {{
     def url(self):
         return f"https://127.0.0.1:{self.port}/reply"
 
-    @property
-    def pids(self):
-        return [self.process.pid] + processes.descendants(self.process.pid)
-
-    def __enter__(self):
-        self.process = subprocess.Popen([self.executable, "-p", self.folder, "-c", self.folder / "conf"],
-                                        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-        def answers():
-            if self.process.poll() is not None:
-                raise RuntimeError("nginx ended: " + (self.folder / "error.log").read_text()[-500:])
-            with socket.socket() as probe:
-                return probe.connect_ex(("127.0.0.1", self.port)) == 0
-
-        processes.wait_until(answers, "an answer of nginx", seconds=10)
-        return self
-
-    def __exit__(self, *_):
-        self.process.terminate()
-        try:
-            self.process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        processes.end_orphans()
-        processes.delete_later(self.folder)
+    def command(self):
+        return [self.executable, "-p", self.folder, "-c", self.folder / "conf"]
 
 
 class NginxFiles(Nginx):
@@ -162,15 +186,14 @@ class NginxFiles(Nginx):
         return f"https://127.0.0.1:{self.port}"
 
 
-class Sshd:
+class Sshd(_Server):
     """A server for scp on a loopback port, with keys of its own. It wants a user and a folder that the machine may not have, so it
     gets them in a mount namespace of its own: only root can have that."""
 
+    name = "sshd"
+
     def __init__(self, executable, work_folder):
-        self.executable = pathlib.Path(executable)
-        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="sshd-", dir=work_folder))
-        (self.port,) = free_ports(1)
-        self.process = None
+        super().__init__(executable, work_folder)
         for name in ("host", "user"):
             subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.folder / name], check=True)
         (self.folder / "conf").write_text(f"""Port {self.port}
@@ -196,21 +219,10 @@ Subsystem sftp internal-sftp
         tools = all(shutil.which(tool) for tool in ("scp", "ssh-keygen", "unshare"))
         return found if found and tools and os.geteuid() == 0 else None
 
-    def __enter__(self):
+    def command(self):
         script = ('mount --bind "$1" /etc/passwd && mount -t tmpfs tmpfs /run && mkdir -m 755 /run/sshd && shift && exec "$@"')
-        log = open(self.folder / "log", "wb")
-        with log:
-            self.process = subprocess.Popen(["unshare", "--mount", "sh", "-c", script, "sh", self.folder / "passwd", self.executable,
-                                             "-D", "-e", "-f", self.folder / "conf"], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-
-        def answers():
-            if self.process.poll() is not None:
-                raise RuntimeError("sshd ended: " + (self.folder / "log").read_text()[-500:])
-            with socket.socket() as probe:
-                return probe.connect_ex(("127.0.0.1", self.port)) == 0
-
-        processes.wait_until(answers, "an answer of sshd", seconds=10)
-        return self
+        return ["unshare", "--mount", "sh", "-c", script, "sh", self.folder / "passwd", self.executable,
+                "-D", "-e", "-f", self.folder / "conf"]
 
     def remote(self, path):
         return f"root@127.0.0.1:{path}"
@@ -219,51 +231,22 @@ Subsystem sftp internal-sftp
         subprocess.run(["scp", "-q", "-P", str(self.port), "-i", self.folder / "user", "-F", "none", "-o", "StrictHostKeyChecking=no",
                         "-o", f"UserKnownHostsFile={self.folder}/known", "-o", "LogLevel=ERROR", source, target], check=True, timeout=600)
 
-    def __exit__(self, *_):
-        self.process.terminate()
-        try:
-            self.process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        processes.delete_later(self.folder)
 
-
-class NatsServer:
+class NatsServer(_Server):
     """Core NATS with TLS, as it comes: nothing is stored."""
 
+    name = "nats-server"
+
     def __init__(self, executable, work_folder, certificate, key):
-        self.executable = executable
-        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="nats-", dir=work_folder))
-        (self.port,) = free_ports(1)
-        self.process = None
+        super().__init__(executable, work_folder)
         (self.folder / "conf").write_text(f"""
 listen: "127.0.0.1:{self.port}"
-log_file: "{self.folder}/log"
+log_file: "{self.log}"
 tls {{
   cert_file: "{certificate}"
   key_file: "{key}"
 }}
 """)
 
-    def __enter__(self):
-        self.process = subprocess.Popen([self.executable, "-c", self.folder / "conf"], stdin=subprocess.DEVNULL,
-                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-        def answers():
-            if self.process.poll() is not None:
-                raise RuntimeError("nats-server ended: " + (self.folder / "log").read_text()[-500:])
-            with socket.socket() as probe:
-                return probe.connect_ex(("127.0.0.1", self.port)) == 0
-
-        processes.wait_until(answers, "an answer of nats-server", seconds=10)
-        return self
-
-    def __exit__(self, *_):
-        self.process.terminate()
-        try:
-            self.process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        processes.delete_later(self.folder)
+    def command(self):
+        return [self.executable, "-c", self.folder / "conf"]
