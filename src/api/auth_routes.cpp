@@ -6,11 +6,10 @@
 #include <string>
 #include <utility>
 
-#include <sodium.h>
-
 #include "api/session.h"
 #include "platform/clock.h"
 #include "security/passwords.h"
+#include "store/base64.h"
 
 namespace appmesh::api {
 namespace {
@@ -38,20 +37,14 @@ Result<Credentials> basic_credentials(const Request& request) {
   if (scheme != "basic ") return bad();
   auto encoded = header->substr(6);
   while (encoded.starts_with(' ')) encoded.remove_prefix(1);
-  std::string plain(encoded.size(), '\0');
-  std::size_t length = 0;
-  auto* out = reinterpret_cast<unsigned char*>(plain.data());
   // Some clients leave the padding away.
-  const int variant = encoded.ends_with('=') || encoded.size() % 4 == 0 ? sodium_base64_VARIANT_ORIGINAL
-                                                                        : sodium_base64_VARIANT_ORIGINAL_NO_PADDING;
-  if (sodium_base642bin(out, plain.size(), encoded.data(), encoded.size(), nullptr, &length, nullptr, variant) != 0) {
-    return bad();
-  }
-  plain.resize(length);
-  const auto colon = plain.find(':');
+  const bool padded = encoded.ends_with('=') || encoded.size() % 4 == 0;
+  auto plain = store::from_base64(encoded, padded ? store::Base64::padded : store::Base64::bare);
+  if (!plain) return bad();
+  const auto colon = plain->find(':');
   if (colon == std::string::npos) return bad();
-  Credentials credentials{.user = plain.substr(0, colon), .password = plain.substr(colon + 1)};
-  security::wipe(plain);
+  Credentials credentials{.user = plain->substr(0, colon), .password = plain->substr(colon + 1)};
+  security::wipe(*plain);
   return credentials;
 }
 

@@ -7,7 +7,6 @@
 
 #include <boost/asio/this_coro.hpp>
 #include <fmt/format.h>
-#include <sodium.h>
 #include <spdlog/spdlog.h>
 
 #include "api/body.h"
@@ -15,6 +14,7 @@
 #include "api/file_transfer.h"
 #include "api/multipart.h"
 #include "api/on_worker.h"
+#include "store/base64.h"
 
 namespace appmesh::api {
 namespace {
@@ -54,14 +54,6 @@ void add_attributes(Response& response, const FileAttributes& attributes) {
   response.add_header("X-File-Mode", attributes.mode)
       .add_header("X-File-User", attributes.user)
       .add_header("X-File-Group", attributes.group);
-}
-
-std::string base64(std::string_view text) {
-  std::string out(sodium_base64_ENCODED_LEN(text.size(), sodium_base64_VARIANT_ORIGINAL), '\0');
-  sodium_bin2base64(out.data(), out.size(), reinterpret_cast<const unsigned char*>(text.data()), text.size(),
-                    sodium_base64_VARIANT_ORIGINAL);
-  out.resize(out.size() - 1);  // its NUL
-  return out;
 }
 
 // A name may hold anything, and each line of the log is one line.
@@ -126,7 +118,7 @@ class Files {
     }
     auto source = co_await source_of(std::move(*file), std::nullopt);
     if (!source) co_return error_response(source.error());
-    response.add_header(std::string(kReceiveHeader), base64(*path));
+    response.add_header(std::string(kReceiveHeader), store::to_base64(*path));
     response.frames_out = std::move(*source);
     co_return response;
   }
@@ -153,7 +145,7 @@ class Files {
     auto sink = co_await make_sink(*path, attributes_of(request), std::nullopt);
     if (!sink) co_return error_response(sink.error());
     Response response = message_response("ok");
-    response.add_header(std::string(kSendHeader), base64(*path));
+    response.add_header(std::string(kSendHeader), store::to_base64(*path));
     response.frames_in = std::move(*sink);
     co_return response;
   }

@@ -14,13 +14,13 @@
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
 #include <gmock/gmock.h>
-#include <sodium.h>
 
 #include "api/auth_routes.h"
 #include "api/service.h"
 #include "api/token_authenticator.h"
 #include "api/user_routes.h"
 #include "security/test_identity.h"
+#include "store/base64.h"
 
 namespace appmesh::api {
 namespace {
@@ -28,16 +28,9 @@ namespace {
 namespace asio = boost::asio;
 namespace json = boost::json;
 using security::kTestPassword;
+using store::to_base64;
 using testing::HasSubstr;
 using testing::Not;
-
-std::string base64(std::string_view bytes) {
-  std::string text(sodium_base64_encoded_len(bytes.size(), sodium_base64_VARIANT_ORIGINAL), '\0');
-  sodium_bin2base64(text.data(), text.size(), reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size(),
-                    sodium_base64_VARIANT_ORIGINAL);
-  text.resize(text.find('\0'));
-  return text;
-}
 
 // The two files of routes behind the real service, with real users, tokens and state on disk.
 class IdentityRoutes : public testing::Test {
@@ -74,7 +67,7 @@ class IdentityRoutes : public testing::Test {
   }
 
   static NameValue basic(std::string_view user, std::string_view password) {
-    return {"Authorization", "Basic " + base64(std::string(user) + ":" + std::string(password))};
+    return {"Authorization", "Basic " + to_base64(std::string(user) + ":" + std::string(password))};
   }
   static NameValue bearer(std::string_view token) { return {"Authorization", "Bearer " + std::string(token)}; }
 
@@ -163,8 +156,8 @@ TEST_F(IdentityRoutes, MalformedLoginsAre400) {
   EXPECT_EQ(status({{"Authorization", "Bearer abc"}}), 400);
   EXPECT_EQ(status({{"Authorization", "Basic"}}), 400);
   EXPECT_EQ(status({{"Authorization", "Basic !!!"}}), 400);
-  EXPECT_EQ(status({{"Authorization", "Basic " + base64("no colon")}}), 400);
-  EXPECT_EQ(status({{"Authorization", "Basic " + base64("u:" + std::string(5000, 'x'))}}), 400);
+  EXPECT_EQ(status({{"Authorization", "Basic " + to_base64("no colon")}}), 400);
+  EXPECT_EQ(status({{"Authorization", "Basic " + to_base64("u:" + std::string(5000, 'x'))}}), 400);
   EXPECT_EQ(login({{"X-Expire-Seconds", "soon"}}).status, 400);
   EXPECT_EQ(login({{"X-Expire-Seconds", "-5"}}).status, 400);
   EXPECT_EQ(login({{"X-Audience", "not-configured"}}).status, 400);
@@ -178,7 +171,7 @@ TEST_F(IdentityRoutes, MalformedLoginsAre400) {
 TEST_F(IdentityRoutes, APasswordWithColonsAndASchemeInAnyCaseLogIn) {
   ASSERT_EQ(call(Method::put, "/appmesh/user/tom", {bearer(token())}, R"({"key":"a:b:c"})").status, 200);
   EXPECT_EQ(login({}, "tom", "a:b:c").status, 200);
-  EXPECT_EQ(call(Method::post, "/appmesh/login", {{"authorization", "bASIC " + base64("tom:a:b:c")}}).status, 200);
+  EXPECT_EQ(call(Method::post, "/appmesh/login", {{"authorization", "bASIC " + to_base64("tom:a:b:c")}}).status, 200);
 }
 
 TEST_F(IdentityRoutes, AUserOfAPublishedInstallationLogsInAndHisHashIsRewritten) {
@@ -283,7 +276,7 @@ TEST_F(IdentityRoutes, OfManyRenewalsAtOnceWithOneRefreshTokenOneSucceeds) {
 
 TEST_F(IdentityRoutes, ARefreshCopiesOnlyAnAudienceThatALoginCouldHaveAskedFor) {
   const auto renew_beside = [&](std::string_view payload) {
-    std::string body = base64(payload);
+    std::string body = to_base64(payload);
     while (body.ends_with('=')) body.pop_back();
     const auto refresh = text(object(login({{"X-Refresh-Token-Request", "true"}})), "refresh_token");
     const auto renewed =
@@ -446,7 +439,7 @@ TEST_F(IdentityRoutes, APasswordChangeVoidsTheUsersTokens) {
   const std::string tom = token("tom", "t0m Password");
   const auto change = [&](std::string name, const std::string& with, std::string_view before, std::string_view after) {
     return call(Method::post, "/appmesh/user/" + std::move(name) + "/passwd", {bearer(with)},
-                json::serialize(json::object{{"old_password", base64(before)}, {"new_password", base64(after)}}));
+                json::serialize(json::object{{"old_password", to_base64(before)}, {"new_password", to_base64(after)}}));
   };
   EXPECT_EQ(change("self", tom, "wrong", "n3w").status, 400);
   EXPECT_EQ(change("admin", tom, kTestPassword, "n3w").status, 403);

@@ -4,12 +4,12 @@
 
 #include <boost/json/object.hpp>
 #include <fmt/format.h>
-#include <sodium.h>
 
 #include "api/auth_routes.h"
 #include "api/session.h"
 #include "platform/clock.h"
 #include "security/passwords.h"
+#include "store/base64.h"
 
 namespace appmesh::api {
 namespace {
@@ -27,14 +27,6 @@ std::string challenge_of(std::string_view token) {
   return fmt::format("H{}", hash);
 }
 
-std::string base64(std::string_view bytes) {
-  std::string text(sodium_base64_encoded_len(bytes.size(), sodium_base64_VARIANT_ORIGINAL), '\0');
-  sodium_bin2base64(text.data(), text.size(), reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size(),
-                    sodium_base64_VARIANT_ORIGINAL);
-  text.pop_back();  // the terminator
-  return text;
-}
-
 std::string text_field(const json::object& body, std::string_view name) {
   const json::value* value = body.if_contains(name);
   return value != nullptr && value->is_string() ? std::string(value->get_string()) : std::string{};
@@ -48,7 +40,7 @@ asio::awaitable<Response> new_secret(const AuthRoutes& wiring, const Context& co
       [&users = wiring.users, &user, &secret] { return users.set_totp_secret(user, secret); });
   security::wipe(secret);
   if (!saved) co_return refusal(saved.error());
-  co_return not_stored(json_response(json::object{{"mfa_uri", base64(uri)}}));
+  co_return not_stored(json_response(json::object{{"mfa_uri", store::to_base64(uri)}}));
 }
 
 asio::awaitable<Response> set_up(const AuthRoutes& wiring, const Context& context) {

@@ -7,11 +7,11 @@
 #include <boost/json/array.hpp>
 #include <boost/json/serialize.hpp>
 #include <boost/json/value.hpp>
-#include <sodium.h>
 
 #include "platform/clock.h"
 #include "security/passwords.h"
 #include "security/tokens.h"
+#include "store/base64.h"
 
 namespace appmesh::api {
 namespace {
@@ -91,15 +91,10 @@ Result<std::string> read_password(const json::object& body, std::string_view nam
   std::string encoded;
   if (auto read = read_text(body, name, encoded); !read) return std::unexpected(read.error());
   if (encoded.empty()) return wrong(name, "is required");
-  std::string plain(encoded.size(), '\0');
-  std::size_t length = 0;
-  if (sodium_base642bin(reinterpret_cast<unsigned char*>(plain.data()), plain.size(), encoded.data(), encoded.size(),
-                        nullptr, &length, nullptr, sodium_base64_VARIANT_ORIGINAL) != 0) {
-    return wrong(name, "must be base64");
-  }
-  plain.resize(length);
+  auto plain = store::from_base64(encoded);
   security::wipe(encoded);
-  return plain;
+  if (!plain) return wrong(name, "must be base64");
+  return std::move(*plain);
 }
 
 Response answer(const Result<void>& done, std::string_view success) {

@@ -14,6 +14,7 @@
 #include "core/duration.h"
 #include "platform/random.h"
 #include "security/passwords.h"
+#include "store/base64.h"
 
 namespace appmesh::security {
 namespace {
@@ -76,17 +77,12 @@ std::optional<std::string> unverified_audience(std::string_view token) {
   if (!looks_like_token(token)) return std::nullopt;
   const auto begin = token.find('.') + 1;
   const auto body = token.substr(begin, token.find('.', begin) - begin);
-  std::string json(body.size(), '\0');
-  std::size_t length = 0;
-  if (sodium_base642bin(reinterpret_cast<unsigned char*>(json.data()), json.size(), body.data(), body.size(), nullptr,
-                        &length, nullptr, sodium_base64_VARIANT_URLSAFE_NO_PADDING) != 0) {
-    return std::nullopt;
-  }
-  json.resize(length);
+  const auto json = store::from_base64(body, store::Base64::url);
+  if (!json) return std::nullopt;
   boost::system::error_code error;
   boost::json::parse_options options;
   options.max_depth = 8;
-  const auto claims = boost::json::parse(json, error, {}, options);
+  const auto claims = boost::json::parse(*json, error, {}, options);
   if (error || !claims.is_object()) return std::nullopt;
   const auto* audience = claims.as_object().if_contains("aud");
   if (audience == nullptr || !audience->is_string()) return std::nullopt;

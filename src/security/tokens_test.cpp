@@ -9,9 +9,9 @@
 #include <gmock/gmock.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
-#include <sodium.h>
 
 #include "security/test_identity.h"
+#include "store/base64.h"
 
 namespace appmesh::security {
 namespace {
@@ -21,21 +21,11 @@ using std::chrono::seconds;
 using testing::HasSubstr;
 
 std::string base64url(std::string_view bytes) {
-  std::string text(sodium_base64_encoded_len(bytes.size(), sodium_base64_VARIANT_URLSAFE_NO_PADDING), '\0');
-  sodium_bin2base64(text.data(), text.size(), reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size(),
-                    sodium_base64_VARIANT_URLSAFE_NO_PADDING);
-  text.resize(text.find('\0'));
-  return text;
+  return store::to_base64(bytes, store::Base64::url);
 }
 
 std::string from_base64url(std::string_view text) {
-  std::string bytes(text.size(), '\0');
-  std::size_t length = 0;
-  EXPECT_EQ(sodium_base642bin(reinterpret_cast<unsigned char*>(bytes.data()), bytes.size(), text.data(), text.size(),
-                              nullptr, &length, nullptr, sodium_base64_VARIANT_URLSAFE_NO_PADDING),
-            0);
-  bytes.resize(length);
-  return bytes;
+  return store::from_base64(text, store::Base64::url).value();
 }
 
 std::string sign(std::string_view header, std::string_view payload, std::string_view key,

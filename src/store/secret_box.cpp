@@ -10,6 +10,7 @@
 
 #include "platform/file.h"
 #include "platform/random.h"
+#include "store/base64.h"
 
 namespace appmesh::store {
 namespace {
@@ -28,25 +29,6 @@ unsigned char* bytes(std::string& text) {
 }
 const unsigned char* bytes(std::string_view text) {
   return reinterpret_cast<const unsigned char*>(text.data());
-}
-
-std::string to_base64(std::string_view raw) {
-  std::string text((raw.size() + 2) / 3 * 4 + 1, '\0');  // EVP_EncodeBlock adds a NUL
-  const int written = EVP_EncodeBlock(bytes(text), bytes(raw), static_cast<int>(raw.size()));
-  text.resize(static_cast<std::size_t>(written));
-  return text;
-}
-
-Result<std::string> from_base64(std::string_view text) {
-  const auto refused = [] { return fail(ErrorKind::invalid_argument, "the sealed value is not base64 text"); };
-  if (text.empty() || text.size() % 4 != 0 || text.size() > kMaxSealedBytes) return refused();
-  std::string raw(text.size() / 4 * 3, '\0');
-  const int written = EVP_DecodeBlock(bytes(raw), bytes(text), static_cast<int>(text.size()));
-  if (written < 0) return refused();
-  // EVP_DecodeBlock counts the padding as zero bytes.
-  const auto padding = static_cast<std::size_t>(std::count(text.end() - 2, text.end(), '='));
-  raw.resize(static_cast<std::size_t>(written) - padding);
-  return raw;
 }
 
 }  // namespace
@@ -89,8 +71,8 @@ std::string SecretBox::seal(std::string_view plain, std::string_view context) co
 }
 
 Result<std::string> SecretBox::unseal(std::string_view sealed, std::string_view context) const {
-  auto raw = from_base64(sealed);
-  if (!raw) return raw;
+  auto raw = sealed.size() > kMaxSealedBytes ? std::nullopt : from_base64(sealed);
+  if (!raw) return fail(ErrorKind::invalid_argument, "the sealed value is not base64 text");
   if (raw->size() < kNonceBytes + kTagBytes) {
     return fail(ErrorKind::invalid_argument, "the sealed value is cut short");
   }
