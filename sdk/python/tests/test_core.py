@@ -1,6 +1,7 @@
 """The parts that do no input or output."""
 
 import base64
+import io
 import json
 import os
 import pathlib
@@ -13,7 +14,7 @@ import time
 import pytest
 
 from appmesh import AppMeshAppRemovedError, AppMeshDisconnectedError, RequestMessage, ResponseMessage
-from appmesh._core import duration, http1, run_watch, session, websocket
+from appmesh._core import duration, exchange, http1, run_watch, session, websocket
 from appmesh._core.message import Headers, Request, Response
 
 
@@ -286,3 +287,66 @@ def test_the_asyncio_methods_are_those_of_the_blocking_client():
         ours, theirs = getattr(AppMeshClientTCP, name), getattr(aio.AppMeshClientTCP, name)
         if callable(ours):
             assert list(inspect.signature(ours).parameters) == list(inspect.signature(theirs).parameters), name
+
+
+def an_attempt(method="GET", **options):
+    request = Request(method, "/a", **options.pop("request", {}))
+    options.setdefault("patience", 60)
+    return exchange.Exchange(exchange.Address("https://host:7000/prefix"), request, {"X-A": "b"}, **options)
+
+
+def test_an_exchange_says_what_to_send_and_takes_the_answer_in_pieces():
+    attempt = an_attempt("POST", request={"query": {"q": "1"}, "body": b"body"})
+    assert attempt.first == b"POST /prefix/a?q=1 HTTP/1.1\r\nHost: host:7000\r\nX-A: b\r\nContent-Length: 4\r\n\r\nbody"
+    for byte in b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\nno":
+        assert not attempt.done
+        attempt.feed(bytes([byte]))
+    assert attempt.done
+    found, keep = attempt.response()
+    assert (found.status, found.body, keep) == (404, b"no", True)
+
+
+@pytest.mark.parametrize(
+    ("method", "upload", "length"), [("GET", None, None), ("PUT", None, 0), ("POST", 0, 0), ("POST", 7, 7)]
+)
+def test_the_length_of_a_request_is_said_where_it_may_have_a_body(method, upload, length):
+    head = an_attempt(method, upload=upload).first
+    assert head.count(b"Content-Length: ") == (length is not None)
+    assert length is None or f"Content-Length: {length}\r\n".encode() in head
+
+
+@pytest.mark.parametrize(("status", "sunk", "body"), [(b"200 OK", b"hello", b""), (b"403 Forbidden", b"", b"hello")])
+def test_only_a_good_answer_goes_to_the_sink(status, sunk, body):
+    pieces = []
+    attempt = an_attempt(sink=pieces.append)
+    attempt.feed(b"HTTP/1.1 " + status + b"\r\nContent-Length: 5\r\n\r\nhel")
+    attempt.feed(b"lo")
+    assert (b"".join(pieces), attempt.response()[0].body) == (sunk, body)
+
+
+@pytest.mark.parametrize(
+    ("method", "repeatable"), [("GET", True), ("HEAD", True), ("POST", False), ("PUT", False), ("DELETE", False)]
+)
+def test_only_what_changes_nothing_is_sent_again_and_only_before_its_answer_begins(method, repeatable):
+    attempt = an_attempt(method)
+    with pytest.raises(ConnectionResetError):
+        attempt.feed(b"")
+    assert attempt.repeatable == repeatable
+    attempt.feed(b"HTTP/1.1 2")
+    assert not attempt.repeatable
+    with pytest.raises(http1.BadResponse):
+        attempt.feed(b"")
+
+
+@pytest.mark.parametrize(("limit", "wait", "patience"), [(60, None, 60), (60, 5, 60), (60, 100, 130), (None, 100, None)])
+def test_an_answer_may_take_as_long_as_the_daemon_was_asked_to_wait(limit, wait, patience):
+    attempt = an_attempt(patience=limit, request={"wait": wait})
+    assert attempt.patience == patience
+    within = f" within {patience} s" if patience else ""
+    assert str(attempt.timed_out()) == f"host:7000 did not answer GET /a{within}"
+
+
+def test_a_file_that_becomes_shorter_while_it_is_sent_is_an_error():
+    assert b"".join(exchange.blocks_of(io.BytesIO(b"x" * 200_000), 150_000)) == b"x" * 150_000
+    with pytest.raises(AppMeshDisconnectedError, match="shorter"):
+        list(exchange.blocks_of(io.BytesIO(b"x" * 10), 11))

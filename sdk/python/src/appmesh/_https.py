@@ -5,42 +5,12 @@ import socket
 import ssl
 import threading
 import time
-import urllib.parse
-import urllib.request
-from typing import IO, Callable, Dict, List, Optional, Tuple
+from typing import IO, Dict, Iterable, List, Optional, Tuple
 
 from ._core import http1, tls
+from ._core.exchange import BLOCK, MAX_IDLE, Address, Exchange, Sink, blocks_of
 from ._core.message import Request, Response
-from .exceptions import AppMeshDisconnectedError, AppMeshRequestTimeoutError
-
-MAX_IDLE = 8
-# Larger blocks would each be mapped and unmapped by the allocator, which costs more than they save.
-BLOCK = 64 * 1024
-
-
-class Address:
-    """Where a base URL leads."""
-
-    def __init__(self, base_url: str) -> None:
-        parts = urllib.parse.urlsplit(base_url if "//" in base_url else f"https://{base_url}")
-        if parts.scheme not in ("https", "http") or not parts.hostname:
-            raise ValueError(f"not the URL of a daemon: {base_url!r}")
-        self.secure = parts.scheme == "https"
-        self.host: str = parts.hostname
-        self.port: int = parts.port or (443 if self.secure else 80)
-        self.prefix = parts.path.rstrip("/")
-        name = f"[{self.host}]" if ":" in self.host else self.host
-        self.authority = f"{name}:{self.port}"
-
-    def proxy(self) -> Optional[Tuple[str, int]]:
-        """The proxy that the environment asks for."""
-        if urllib.request.proxy_bypass(self.host):
-            return None
-        named = urllib.request.getproxies().get("https" if self.secure else "http")
-        if not named:
-            return None
-        parts = urllib.parse.urlsplit(named if "//" in named else f"http://{named}")
-        return (parts.hostname, parts.port or 3128) if parts.hostname else None
+from .exceptions import AppMeshDisconnectedError
 
 
 class _Connection:
@@ -111,34 +81,26 @@ class HttpsConnections:
         headers: Dict[str, str],
         upload: Optional[IO[bytes]] = None,
         length: int = 0,
-        sink: Optional[Callable[[bytes], object]] = None,
+        sink: Optional[Sink] = None,
     ) -> Response:
         """upload: a file that is the body, of `length` bytes. sink: takes the body of a good answer as it comes."""
-        connection = self._take()
-        try:
-            response, keep = self._talk(connection, request, headers, upload, length, sink)
-        except _NoAnswer as error:
-            connection.close()
-            # A kept connection may end just as it is used again. Only what changes nothing is sent twice.
-            if not (connection.reused and request.method in ("GET", "HEAD")):
-                raise AppMeshDisconnectedError(f"{self.address.authority}: {error}") from error.__cause__
-            connection = self._open()
+        again = False
+        while True:
+            attempt = Exchange(self.address, request, headers, self._read_timeout, length if upload else None, sink)
+            connection = self._open() if again else self._take()
+            keep = False
             try:
-                response, keep = self._talk(connection, request, headers, upload, length, sink)
-            except _NoAnswer as again:
-                connection.close()
-                raise AppMeshDisconnectedError(f"{self.address.authority}: {again}") from again.__cause__
-            except BaseException:
-                connection.close()
-                raise
-        except BaseException:
-            connection.close()
-            raise
-        if keep:
-            self._give_back(connection)
-        else:
-            connection.close()
-        return response
+                response, keep = self._talk(connection, attempt, blocks_of(upload, length) if upload else ())
+                return response
+            except AppMeshDisconnectedError:
+                if not (connection.reused and attempt.repeatable):
+                    raise
+                again = True
+            finally:
+                if keep:
+                    self._give_back(connection)
+                else:
+                    connection.close()
 
     def _take(self) -> _Connection:
         while True:
@@ -154,7 +116,7 @@ class HttpsConnections:
         try:
             return _Connection(self.address, self._context, self._connect_timeout)
         except (OSError, http1.BadResponse) as error:
-            raise AppMeshDisconnectedError(f"cannot connect to {self.address.authority}: {error}") from error
+            raise self.address.unreachable(error) from error
 
     def _give_back(self, connection: _Connection) -> None:
         connection.keep()
@@ -164,67 +126,18 @@ class HttpsConnections:
                 return
         connection.close()
 
-    def _talk(
-        self,
-        connection: _Connection,
-        request: Request,
-        headers: Dict[str, str],
-        upload: Optional[IO[bytes]],
-        length: int,
-        sink: Optional[Callable[[bytes], object]],
-    ) -> Tuple[Response, bool]:
-        # A call that the daemon was asked to take its time with is not cut short by the client's own limit.
-        patience = self._read_timeout
-        if request.wait is not None and patience is not None:
-            patience = max(patience, request.wait + 30.0)
-        if connection.socket.gettimeout() != patience:
-            connection.socket.settimeout(patience)
-        where = http1.target(self.address.prefix + request.path, request.query)
-        size: Optional[int] = length if upload else len(request.body)
-        if not size and request.method in ("GET", "HEAD", "DELETE"):
-            size = None
-        parser = http1.Parser(request.method)
-        pieces: List[bytes] = []
-        started = False
-        try:
-            head = http1.encode(request.method, where, {"Host": self.address.authority, **headers}, size)
-            connection.socket.sendall(head + request.body)
-            if upload:
-                self._send_file(connection, upload, length)
-            while not parser.done:
-                data = connection.socket.recv(BLOCK)
-                if not data and not started:
-                    raise ConnectionResetError("the connection ended before an answer")
-                started = True
-                found = parser.feed(data)
-                if sink and parser.head is not None and parser.head.status == 200:
-                    for piece in found:
-                        sink(piece)
-                else:
-                    pieces += found
-        except socket.timeout as error:
-            raise AppMeshRequestTimeoutError(
-                f"{self.address.authority} did not answer {request.method} {request.path} within {patience:g} s"
-            ) from error
-        except http1.BadResponse as error:
-            raise AppMeshDisconnectedError(f"{self.address.authority}: {error}") from error
-        except OSError as error:
-            if started:
-                raise AppMeshDisconnectedError(f"{self.address.authority}: {error}") from error
-            raise _NoAnswer(str(error)) from error
-        assert parser.head is not None
-        return Response(parser.head.status, parser.head.headers, b"".join(pieces)), parser.head.keep
-
     @staticmethod
-    def _send_file(connection: _Connection, upload: IO[bytes], length: int) -> None:
-        left = length
-        while left:
-            block = upload.read(min(BLOCK, left))
-            if not block:
-                raise AppMeshDisconnectedError("the local file became shorter while it was sent")
-            connection.socket.sendall(block)
-            left -= len(block)
-
-
-class _NoAnswer(Exception):
-    """The connection failed before the first byte of an answer."""
+    def _talk(connection: _Connection, attempt: Exchange, upload: Iterable[bytes]) -> Tuple[Response, bool]:
+        if connection.socket.gettimeout() != attempt.patience:
+            connection.socket.settimeout(attempt.patience)
+        try:
+            connection.socket.sendall(attempt.first)
+            for block in upload:
+                connection.socket.sendall(block)
+            while not attempt.done:
+                attempt.feed(connection.socket.recv(BLOCK))
+        except socket.timeout as error:
+            raise attempt.timed_out() from error
+        except (OSError, http1.BadResponse) as error:
+            raise attempt.failed(error) from error
+        return attempt.response()

@@ -2,14 +2,12 @@
 
 import asyncio
 import ssl
-from typing import IO, Awaitable, Callable, Dict, List, Optional, Tuple, TypeVar
+from typing import IO, Dict, Iterable, List, Optional, Tuple
 
 from .._core import http1, tls
+from .._core.exchange import BLOCK, MAX_IDLE, Address, Exchange, Sink, blocks_of
 from .._core.message import Request, Response
-from .._https import BLOCK, MAX_IDLE, Address
-from ..exceptions import AppMeshDisconnectedError, AppMeshRequestTimeoutError
-
-T = TypeVar("T")
+from ..exceptions import AppMeshDisconnectedError
 
 
 class _Connection:
@@ -20,10 +18,6 @@ class _Connection:
 
     def usable(self) -> bool:
         return not self.reader.at_eof() and not self.writer.is_closing()
-
-
-class _NoAnswer(Exception):
-    """The connection failed before the first byte of an answer."""
 
 
 class HttpsConnections:
@@ -55,26 +49,27 @@ class HttpsConnections:
         headers: Dict[str, str],
         upload: Optional[IO[bytes]] = None,
         length: int = 0,
-        sink: Optional[Callable[[bytes], object]] = None,
+        sink: Optional[Sink] = None,
     ) -> Response:
         """upload: a file that is the body, of `length` bytes. sink: takes the body of a good answer as it comes."""
-        connection = self._kept() or await self._open()
+        again = False
         while True:
+            attempt = Exchange(self.address, request, headers, self._read_timeout, length if upload else None, sink)
+            connection = (None if again else self._kept()) or await self._open()
             keep = False
             try:
-                response, keep = await self._talk(connection, request, headers, upload, length, sink)
+                response, keep = await self._talk(connection, attempt, blocks_of(upload, length) if upload else ())
                 return response
-            except _NoAnswer as error:
-                # A kept connection may end just as it is used again. Only what changes nothing is sent twice.
-                if not (connection.reused and request.method in ("GET", "HEAD")):
-                    raise AppMeshDisconnectedError(f"{self.address.authority}: {error}") from error.__cause__
+            except AppMeshDisconnectedError:
+                if not (connection.reused and attempt.repeatable):
+                    raise
+                again = True
             finally:
                 if keep and len(self._idle) < MAX_IDLE:
                     connection.reused = True
                     self._idle.append(connection)
                 else:
                     connection.writer.close()
-            connection = await self._open()
 
     def _kept(self) -> Optional[_Connection]:
         while self._idle:
@@ -92,68 +87,20 @@ class HttpsConnections:
         try:
             return _Connection(*await asyncio.wait_for(connecting, self._connect_timeout))
         except (OSError, asyncio.TimeoutError) as error:
-            raise AppMeshDisconnectedError(f"cannot connect to {address.authority}: {error}") from error
-
-    async def _talk(
-        self,
-        connection: _Connection,
-        request: Request,
-        headers: Dict[str, str],
-        upload: Optional[IO[bytes]],
-        length: int,
-        sink: Optional[Callable[[bytes], object]],
-    ) -> Tuple[Response, bool]:
-        patience = self._read_timeout
-        if request.wait is not None and patience is not None:
-            patience = max(patience, request.wait + 30.0)
-        where = http1.target(self.address.prefix + request.path, request.query)
-        size: Optional[int] = length if upload else len(request.body)
-        if not size and request.method in ("GET", "HEAD", "DELETE"):
-            size = None
-        head = http1.encode(request.method, where, {"Host": self.address.authority, **headers}, size)
-        parser = http1.Parser(request.method)
-        pieces: List[bytes] = []
-        started = False
-        try:
-            connection.writer.write(head + request.body)
-            if upload:
-                await self._send_file(connection, upload, length)
-            await connection.writer.drain()
-            while not parser.done:
-                data = await _within(patience, connection.reader.read(BLOCK))
-                if not data and not started:
-                    raise ConnectionResetError("the connection ended before an answer")
-                started = True
-                found = parser.feed(data)
-                if sink and parser.head is not None and parser.head.status == 200:
-                    for piece in found:
-                        sink(piece)
-                else:
-                    pieces += found
-        except asyncio.TimeoutError as error:
-            raise AppMeshRequestTimeoutError(
-                f"{self.address.authority} did not answer {request.method} {request.path} within {patience:g} s"
-            ) from error
-        except http1.BadResponse as error:
-            raise AppMeshDisconnectedError(f"{self.address.authority}: {error}") from error
-        except OSError as error:
-            if started:
-                raise AppMeshDisconnectedError(f"{self.address.authority}: {error}") from error
-            raise _NoAnswer(str(error)) from error
-        assert parser.head is not None
-        return Response(parser.head.status, parser.head.headers, b"".join(pieces)), parser.head.keep
+            raise address.unreachable(error) from error
 
     @staticmethod
-    async def _send_file(connection: _Connection, upload: IO[bytes], length: int) -> None:
-        left = length
-        while left:
-            block = upload.read(min(BLOCK, left))
-            if not block:
-                raise AppMeshDisconnectedError("the local file became shorter while it was sent")
-            connection.writer.write(block)
+    async def _talk(connection: _Connection, attempt: Exchange, upload: Iterable[bytes]) -> Tuple[Response, bool]:
+        try:
+            connection.writer.write(attempt.first)
+            for block in upload:
+                connection.writer.write(block)
+                await connection.writer.drain()
             await connection.writer.drain()
-            left -= len(block)
-
-
-async def _within(seconds: Optional[float], what: "Awaitable[T]") -> T:
-    return await asyncio.wait_for(what, seconds)
+            while not attempt.done:
+                attempt.feed(await asyncio.wait_for(connection.reader.read(BLOCK), attempt.patience))
+        except asyncio.TimeoutError as error:
+            raise attempt.timed_out() from error
+        except (OSError, http1.BadResponse) as error:
+            raise attempt.failed(error) from error
+        return attempt.response()
