@@ -56,7 +56,7 @@ def members(kind):
         if name.startswith("_") or not (inspect.isfunction(value) or isinstance(value, property)):
             continue
         base = next((each for each in kind.__mro__[1:] if name in vars(each)), None)
-        inherited = base is not None and not base.__name__.endswith(("Methods", "Mixin", "Base", "Worker"))
+        inherited = base is not None and not base.__name__.endswith(("Methods", "Mixin", "Base", "Worker", "Transport"))
         if inherited and name not in vars(kind):
             continue
         yield name, value

@@ -1,13 +1,12 @@
 """Messages over a WebSocket: one binary message of it is one message of ours."""
 
 import contextlib
-import socket
-import ssl
 from typing import Any, List, Optional, Tuple, Union
 
 from ._core import http1, tls, websocket
+from ._stream_transport import StreamTransport
 from ._tls_stream import TlsStream
-from .exceptions import AppMeshConnectionError, AppMeshDisconnectedError, AppMeshTimeoutError
+from .exceptions import AppMeshConnectionError, AppMeshDisconnectedError
 
 __all__ = ["WSSTransport"]
 
@@ -16,7 +15,7 @@ WSS_MAX_BLOCK_SIZE = 104857600
 WSS_MESSAGE_TIMEOUT = 60
 
 
-class WSSTransport:
+class WSSTransport(StreamTransport):
     """One connection. One thread may receive while others send."""
 
     WSS_CONNECT_TIMEOUT = WSS_CONNECT_TIMEOUT
@@ -29,11 +28,8 @@ class WSSTransport:
     def __init__(
         self, address: Tuple[str, int], ssl_verify: Union[bool, str], ssl_client_cert: tls.Certificate = None
     ) -> None:
-        self.address = address
-        self.receive_timeout: Optional[float] = self.WSS_MESSAGE_TIMEOUT
-        self._verify = ssl_verify
-        self._certificate = ssl_client_cert
-        self._stream: Optional[TlsStream] = None
+        super().__init__(address, ssl_verify, ssl_client_cert)
+        self.receive_timeout = self.WSS_MESSAGE_TIMEOUT
         self._decoder = websocket.Decoder(self.WSS_MAX_BLOCK_SIZE)
 
     def connect(self) -> None:
@@ -65,31 +61,8 @@ class WSSTransport:
         websocket.accepted(http1.Head(head, "GET"), key)
         self._decoder.feed(rest)
 
-    def connected(self) -> bool:
-        """Whether there is a connection, as far as is known."""
-        return self._stream is not None
-
-    @property
-    def is_connected(self) -> bool:
-        """The same."""
-        return self.connected()
-
-    def abort(self) -> None:
-        """Ends the connection under whoever uses it; any thread may call it."""
-        stream = self._stream
-        if stream:
-            with contextlib.suppress(OSError):
-                stream.write(websocket.close_frame(1000))
-            stream.shut_down()
-
-    def close(self) -> None:
-        """Ends the connection. May be called again."""
-        stream, self._stream = self._stream, None
-        if stream:
-            with contextlib.suppress(OSError):
-                stream.write(websocket.close_frame(1000))
-            stream.shut_down()
-            stream.close()
+    def _farewell(self, stream: TlsStream) -> None:
+        stream.write(websocket.close_frame(1000))
 
     def send_message(self, data: Union[bytes, bytearray, List[Any], None]) -> None:
         """One message."""
@@ -97,15 +70,6 @@ class WSSTransport:
         if len(body) > self.WSS_MAX_BLOCK_SIZE:
             raise AppMeshConnectionError(f"a message of {len(body)} bytes is too long ({self.WSS_MAX_BLOCK_SIZE})")
         self._write(websocket.frame(websocket.BINARY, body))
-
-    def _write(self, data: bytes) -> None:
-        stream = self._stream
-        if stream is None:
-            raise AppMeshDisconnectedError("not connected")
-        try:
-            stream.write(data)
-        except OSError as error:
-            raise AppMeshDisconnectedError(f"could not send: {error}") from error
 
     def receive_message(self) -> bytes:
         """One message. `AppMeshTimeoutError` when nothing came in time: the connection is still good."""
@@ -117,7 +81,7 @@ class WSSTransport:
                     self._write(websocket.close_frame(error.code))
                 raise AppMeshDisconnectedError(str(error)) from error
             if found is None:
-                self._decoder.feed(self._read())
+                self._decoder.feed(self._read(self.receive_timeout if self._decoder.empty else None))
                 continue
             opcode, payload = found
             if opcode == websocket.PING:
@@ -128,17 +92,3 @@ class WSSTransport:
             elif opcode == websocket.BINARY and payload:
                 return payload
             # Text and pongs mean nothing here.
-
-    def _read(self) -> bytes:
-        stream = self._stream
-        if stream is None:
-            raise AppMeshDisconnectedError("not connected")
-        try:
-            data = stream.read(self.receive_timeout if self._decoder.empty else None)
-        except socket.timeout as error:
-            raise AppMeshTimeoutError(str(error)) from None
-        except (OSError, ssl.SSLError, ValueError) as error:
-            raise AppMeshDisconnectedError(f"the connection failed: {error}") from error
-        if not data:
-            raise AppMeshDisconnectedError("the daemon ended the connection")
-        return data
