@@ -161,8 +161,10 @@ void add_event_commands(CLI::App& root, Context& context) {
         verb.add_flag("-f,--follow", options.follow, "go on until Ctrl-C, run after run");
         verb.add_option("--tail", options.tail, "only the last lines of each app's present run")
             ->check(CLI::NonNegativeNumber);
-        verb.add_option("--since", options.since,
-                        "also the kept output of runs that lived since then: a duration (90s, 2h, PT10M) ago");
+        verb.add_option(
+            "--since", options.since,
+            "also the kept output of runs that lived since then: a duration (90s, 2h, PT10M) ago, or a local time "
+            "(2025-01-31T08:00)");
       },
       [](Context& inner, const LogsOptions& options) { return follow_many(inner, options.apps, options); });
 }

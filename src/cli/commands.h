@@ -17,6 +17,7 @@ void add_session_commands(CLI::App& root, Context& context);     // logon logoff
 void add_mfa_command(CLI::App& root, Context& context);          // mfa
 void add_view_command(CLI::App& root, Context& context);         // view
 void add_history_command(CLI::App& root, Context& context);      // history
+void add_audit_command(CLI::App& root, Context& context);        // audit
 void add_add_command(CLI::App& root, Context& context);          // add
 void add_schedule_command(CLI::App& root, Context& context);     // schedule
 void add_app_commands(CLI::App& root, Context& context);         // rm enable disable restart

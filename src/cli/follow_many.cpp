@@ -1,15 +1,11 @@
 #include "cli/follow_many.h"
 
 #include <algorithm>
-#include <array>
 #include <atomic>
-#include <charconv>
 #include <chrono>
 #include <ctime>
 #include <mutex>
 #include <thread>
-
-#include <appmesh/duration.h>
 
 #include "cli/exit_code.h"
 #include "cli/follow.h"
@@ -80,18 +76,6 @@ class Tail {
   std::string kept_;
 };
 
-// 90s, 15m, 2h, 3d, or what the API takes: seconds or ISO 8601.
-std::optional<std::chrono::seconds> time_span(std::string_view text) {
-  constexpr std::string_view kUnits = "smhd";
-  constexpr std::array<int, 4> kSeconds = {1, 60, 3600, 86'400};
-  const auto unit = text.empty() ? std::string_view::npos : kUnits.find(text.back());
-  if (unit == std::string_view::npos) return parse_duration(text);
-  std::uint32_t count = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size() - 1, count);
-  if (error != std::errc{} || end != text.data() + text.size() - 1) return std::nullopt;
-  return std::chrono::seconds(std::int64_t{count} * kSeconds[unit]);
-}
-
 // What is there of the present run; where it ends.
 FollowStart print_present(Client& client, const App& app, int tail, const OutputWriter& write) {
   FollowStart at{app.process_uuid().value_or(""), 0};
@@ -148,9 +132,9 @@ void print_older(Client& client, const App& app, double since, const OutputWrite
 int follow_many(Context& context, const std::vector<std::string>& apps, const FollowManyOptions& options) {
   double since = 0;
   if (!options.since.empty()) {
-    const auto ago = time_span(options.since);
-    if (!ago) throw CliError(kUsage, "--since " + options.since + " is no duration");
-    since = static_cast<double>(std::time(nullptr) - ago->count());
+    const auto instant = parse_since(options.since, std::time(nullptr));
+    if (!instant) throw CliError(kUsage, "--since " + options.since + " is no duration and no time");
+    since = static_cast<double>(*instant);
   }
   const Interrupt interrupt;
   std::size_t width = 0;

@@ -12,7 +12,7 @@ namespace appmesh::cli {
 struct FollowManyOptions {
   bool follow = false;
   int tail = -1;      // lines of the present run; -1: all
-  std::string since;  // duration; empty: the present run only
+  std::string since;  // see parse_since(); empty: the present run only
 };
 
 // Returns the exit code for appc.

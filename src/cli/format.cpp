@@ -4,8 +4,10 @@
 #include <array>
 #include <cctype>
 #include <charconv>
+#include <chrono>
 #include <ctime>
 
+#include <appmesh/duration.h>
 #include <boost/json/serialize.hpp>
 #include <fmt/format.h>
 
@@ -152,6 +154,18 @@ std::optional<long> take_offset(std::string_view& text) {
   return west ? -seconds : seconds;
 }
 
+// 90s, 15m, 2h, 3d, or what the API takes: seconds or ISO 8601.
+std::optional<std::chrono::seconds> parse_span(std::string_view text) {
+  constexpr std::string_view kUnits = "smhd";
+  constexpr std::array<int, 4> kSeconds = {1, 60, 3600, 86'400};
+  const auto unit = text.empty() ? std::string_view::npos : kUnits.find(text.back());
+  if (unit == std::string_view::npos) return parse_duration(text);
+  std::uint32_t count = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size() - 1, count);
+  if (error != std::errc{} || end != text.data() + text.size() - 1) return std::nullopt;
+  return std::chrono::seconds(std::int64_t{count} * kSeconds[unit]);
+}
+
 }  // namespace
 
 std::string pretty_json(const json::value& value) {
@@ -238,6 +252,11 @@ std::optional<std::int64_t> parse_time(std::string_view text) {
   if (!offset && parts.tm_mday != *day) return std::nullopt;
   if (offset && parts.tm_mon != *month - 1) return std::nullopt;
   return result;
+}
+
+std::optional<std::int64_t> parse_since(std::string_view text, std::int64_t now) {
+  if (const auto ago = parse_span(text)) return now - ago->count();
+  return parse_time(text);
 }
 
 std::optional<std::int64_t> parse_time_of_day(std::string_view text) {

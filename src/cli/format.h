@@ -21,6 +21,9 @@ std::string local_time(std::int64_t epoch);        // 2025-01-31T08:00:00+01:00
 // Epoch seconds of an ISO date, date and time (T or blank between), with an offset or in local time; also plain epoch
 // seconds. Nothing when it is none of these.
 std::optional<std::int64_t> parse_time(std::string_view text);
+// What --since means, in epoch seconds: so long before `now` for a duration (90s, 15m, 2h, 3d, seconds, ISO 8601), else
+// what parse_time() reads. Nothing when it is neither.
+std::optional<std::int64_t> parse_since(std::string_view text, std::int64_t now);
 // "HH:MM[:SS]" local time of day, as seconds of the UTC day.
 std::optional<std::int64_t> parse_time_of_day(std::string_view text);
 

@@ -78,6 +78,20 @@ TEST(Format, TimesAreReadInTheLocalZoneOrTheGivenOne) {
   ::tzset();
 }
 
+TEST(Format, SinceIsADurationAgoOrATime) {
+  constexpr std::int64_t kNow = 1'700'000'000;
+  EXPECT_EQ(parse_since("90s", kNow), kNow - 90);
+  EXPECT_EQ(parse_since("15m", kNow), kNow - 900);
+  EXPECT_EQ(parse_since("2h", kNow), kNow - 7200);
+  EXPECT_EQ(parse_since("3d", kNow), kNow - 3 * 86'400);
+  EXPECT_EQ(parse_since("90", kNow), kNow - 90);
+  EXPECT_EQ(parse_since("PT10M", kNow), kNow - 600);
+  EXPECT_EQ(parse_since("2025-01-31T07:00:00Z", kNow), 1'738'306'800);
+  for (const char* text : {"", "s", "yesterday", "-5m", "1.5h", "2 h", "99999999999d", "2025-13-01"}) {
+    EXPECT_FALSE(parse_since(text, kNow)) << text;
+  }
+}
+
 TEST(Format, TimeOfDayIsTakenToTheUtcDay) {
   ::setenv("TZ", "<+05>-5", 1);
   ::tzset();

@@ -64,6 +64,7 @@ std::unique_ptr<CLI::App> make_parser(Context& context) {
   add_mfa_command(*parser, context);
   add_view_command(*parser, context);
   add_history_command(*parser, context);
+  add_audit_command(*parser, context);
   add_add_command(*parser, context);
   add_schedule_command(*parser, context);
   add_app_commands(*parser, context);
