@@ -34,6 +34,7 @@ class Nats {
     out_.append(" ").append(std::to_string(payload.size())).append(kEnd).append(payload).append(kEnd);
   }
   void flush() {
+    if (out_.empty()) return;
     socket_.write(out_);
     out_.clear();
   }
@@ -41,6 +42,8 @@ class Nats {
   struct Message {
     std::string_view reply, payload;
   };
+  // More has come already, to its last byte if no message is larger than a record.
+  [[nodiscard]] bool has_next() const { return used_ < in_.size(); }
   // The next message, good until the next call.
   Message next() {
     for (;;) {
@@ -94,7 +97,7 @@ void work(int port, const std::string& ca) {
   for (;;) {
     const auto message = nats.next();
     nats.publish(message.reply, {}, message.payload);
-    nats.flush();
+    if (!nats.has_next()) nats.flush();
   }
 }
 

@@ -34,6 +34,7 @@ class TaskConnection {
     out_ += body;
   }
   void flush() {
+    if (out_.empty()) return;
     socket_.write(out_);
     out_.clear();
   }
@@ -48,6 +49,13 @@ class TaskConnection {
         std::string_view(in_).substr(wire::kFrameHeaderBytes, used_ - wire::kFrameHeaderBytes), answer_);
     if (!problem.empty()) throw std::runtime_error(std::string(problem));
     return answer_;
+  }
+  // Another whole answer has come already.
+  [[nodiscard]] bool has_next() const {
+    const auto rest = std::string_view(in_).substr(used_);
+    if (rest.size() < wire::kFrameHeaderBytes) return false;
+    const auto length = wire::read_frame_header(rest);
+    return length && rest.size() >= wire::kFrameHeaderBytes + *length;
   }
   [[nodiscard]] std::uint64_t last() const { return last_; }
 

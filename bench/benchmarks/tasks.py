@@ -47,9 +47,9 @@ def nats_workers(context, nats, ca, count):
             worker.stdout.close()
 
 
-def start_workers(daemon, name, count):
+def start_workers(daemon, name, count, slots=1):
     """One app with `count` processes on one queue."""
-    command = f"{daemon.bin / 'bench_task_worker'} --port {daemon.tcp_port} --ca {daemon.ca}"
+    command = f"{daemon.bin / 'bench_task_worker'} --port {daemon.tcp_port} --ca {daemon.ca} --slots {slots}"
     daemon.add_app(name, command, instances=count)
 
     def ready():

@@ -73,6 +73,7 @@ struct Response {
   std::shared_ptr<BodySource> stream;              // when set, both are ignored: HTTP only
   std::shared_ptr<SocketHandler> socket;           // only when wanted: the connection becomes a WebSocket for it
   std::shared_ptr<void> hold;                      // dropped when the answer is on its way, see Connection::hold_pushes
+  bool patient = false;                            // it may leave a moment later, with another answer of the connection
   bool relayed = false;                            // another daemon's answer: even its 500 goes out as it is
   // TCP only, section 1.6: chunk frames that follow the answer on the connection, to the peer or from it.
   std::shared_ptr<BodySource> frames_out;

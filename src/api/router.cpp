@@ -96,7 +96,7 @@ void RouteTable::add(Route route) {
   if (!route.pattern.starts_with('/')) refuse("a pattern starts with '/'");
   if (route.pattern.size() > 1 && route.pattern.ends_with('/')) refuse("a pattern does not end with '/'");
   if (static_cast<std::size_t>(route.method) >= kRoutableMethods) refuse("only GET, POST, PUT and DELETE have routes");
-  if (!route.handler) refuse("no handler");
+  if (!route.handler == !route.direct) refuse("one handler is wanted");
 
   auto owned = std::make_unique<const Route>(std::move(route));
   Node::Target target{owned.get(), {}};

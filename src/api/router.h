@@ -56,6 +56,11 @@ struct Context {
 // exception becomes a 500. The handler outlives every call of it, so a lambda with captures may be a coroutine.
 using Handler = std::function<boost::asio::awaitable<Response>(Context&)>;
 
+class Call;  // api/call.h
+// Runs on the connection's thread, must not block it, and sees to it that the call is answered. An exception before
+// that becomes a 500.
+using DirectHandler = std::function<void(const std::shared_ptr<Call>&)>;
+
 // Facts for openapi.yaml.
 struct Parameter {
   enum class In : std::uint8_t { query, header };
@@ -74,7 +79,8 @@ struct Route {
   Method method;
   std::string pattern;  // "/appmesh/app/{name}/output": a variable is a whole segment
   Requirement requirement;
-  Handler handler;
+  Handler handler = {};  // this one or `direct`
+  DirectHandler direct = {};
   std::string summary;
   std::string tag = {};
   std::vector<Parameter> parameters = {};

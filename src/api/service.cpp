@@ -3,9 +3,13 @@
 #include <algorithm>
 #include <exception>
 
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/this_coro.hpp>
 #include <spdlog/spdlog.h>
 
 #include "api/cross_site.h"
+#include "api/one_shot.h"
 
 namespace appmesh::api {
 namespace {
@@ -13,6 +17,49 @@ namespace {
 Response internal_error(const Request& request) {
   return message_response("Internal error, request id " + request.id, 500);
 }
+
+// What a 500 is about stays in the log.
+void conceal(const Request& request, Response& response) {
+  if (response.status != 500 || response.relayed) return;
+  spdlog::error("request {} {} {} failed: {} {}", request.id, to_string(request.method), request.path,
+                response.body_view(), response.log_note);
+  response = internal_error(request);
+}
+
+// What a handler threw, as an answer to conceal. In its catch.
+Response thrown() {
+  try {
+    throw;
+  } catch (const std::exception& e) {
+    return error_response({ErrorKind::internal, "threw", e.what()});
+  } catch (...) {
+    return error_response({ErrorKind::internal, "threw something", {}});
+  }
+}
+
+// A direct route's answer, for a coroutine that waits for it.
+class AwaitedCall final : public Call {
+ public:
+  AwaitedCall(Request& request, const boost::asio::any_io_executor& executor) : Call(request), timer_(executor) {}
+
+  void expire_after(std::chrono::seconds limit, std::move_only_function<void()> expired) override {
+    timer_.expires_after(limit);
+    timer_.async_wait([expired = std::move(expired)](const boost::system::error_code& error) mutable {
+      if (!error) expired();
+    });
+  }
+  boost::asio::awaitable<Response> answer() {
+    Response response = co_await answer_.get();
+    timer_.cancel();
+    co_return response;
+  }
+
+ private:
+  void deliver(Response response) override { answer_.set(std::move(response)); }
+
+  boost::asio::steady_timer timer_;
+  OneShot<Response> answer_;
+};
 
 Response empty_response(int status) {
   Response response;
@@ -45,18 +92,10 @@ boost::asio::awaitable<Response> Service::handle(Request request) {
   if (observer_ != nullptr) observer_->began();
   try {
     response = co_await dispatch(request, route);
-    if (response.status == 500 && !response.relayed) {
-      spdlog::error("request {} {} {} failed: {} {}", request.id, to_string(request.method), request.path,
-                    response.body_view(), response.log_note);
-      response = internal_error(request);
-    }
-  } catch (const std::exception& e) {
-    spdlog::error("request {} {} {} threw: {}", request.id, to_string(request.method), request.path, e.what());
-    response = internal_error(request);
   } catch (...) {
-    spdlog::error("request {} {} {} threw something", request.id, to_string(request.method), request.path);
-    response = internal_error(request);
+    response = thrown();
   }
+  conceal(request, response);
   // Only browsers send Origin, so most requests never look at the policy.
   if (request.transport == TransportKind::https && request.header("origin")) {
     add_cors_headers(*policy(), request, response);
@@ -96,22 +135,71 @@ boost::asio::awaitable<Response> Service::dispatch(Request& request, const Route
   if (!match) co_return error_response(match.error());
   route = match->route;
 
-  Context context{.request = request, .principal = nullptr, .variables = std::move(match->variables)};
-  const Requirement& requirement = match->route->requirement;
-  if (requirement.kind() != Requirement::Kind::free) {
-    const auto token = request.token();
-    if (!token) co_return error_response({ErrorKind::unauthenticated, "No authentication token provided", {}});
-    auto principal = authenticator_.authenticate(*token);
-    if (!principal) co_return error_response(principal.error());
-    if (requirement.kind() == Requirement::Kind::permission && !(*principal)->may(requirement.id())) {
-      co_return error_response(
-          {ErrorKind::permission_denied,
-           "Permission denied: user '" + (*principal)->user + "' lacks required permission '" + requirement.id() + "'",
-           {}});
+  auto principal = authorise(*route, request);
+  if (!principal) co_return error_response(principal.error());
+  if (route->direct) {
+    const auto call = std::make_shared<AwaitedCall>(request, co_await boost::asio::this_coro::executor);
+    call->context.principal = std::move(*principal);
+    call->context.variables = std::move(match->variables);
+    route->direct(call);
+    co_return co_await call->answer();
+  }
+  Context context{.request = request, .principal = std::move(*principal), .variables = std::move(match->variables)};
+  co_return co_await route->handler(context);
+}
+
+Result<std::shared_ptr<const security::Principal>> Service::authorise(const Route& route,
+                                                                      const Request& request) const {
+  const Requirement& requirement = route.requirement;
+  if (requirement.kind() == Requirement::Kind::free) return nullptr;
+  const auto token = request.token();
+  if (!token) return fail(ErrorKind::unauthenticated, "No authentication token provided");
+  auto principal = authenticator_.authenticate(*token);
+  if (!principal) return std::unexpected(principal.error());
+  if (requirement.kind() == Requirement::Kind::permission && !(*principal)->may(requirement.id())) {
+    return fail(ErrorKind::permission_denied, "Permission denied: user '" + (*principal)->user +
+                                                  "' lacks required permission '" + requirement.id() + "'");
+  }
+  return std::move(*principal);
+}
+
+bool Service::start(const std::shared_ptr<Call>& call) {
+  Context& context = call->context;
+  const Request& request = context.request;
+  if (forwarder_ != nullptr && request.header(kTargetHeader)) return false;
+  auto match = routes_.find(request.method, request.path);
+  if (!match || !match->route->direct) return false;
+
+  call->service_ = this;
+  call->route_ = match->route;
+  call->begun_ = std::chrono::steady_clock::now();
+  if (observer_ != nullptr) observer_->began();
+  try {
+    auto principal = authorise(*match->route, request);
+    if (!principal) {
+      call->reply(error_response(principal.error()));
+      return true;
     }
     context.principal = std::move(*principal);
+    context.variables = std::move(match->variables);
+    match->route->direct(call);
+  } catch (...) {
+    call->reply(thrown());
   }
-  co_return co_await match->route->handler(context);
+  return true;
+}
+
+void Service::finish(const Call& call, Response& response) {
+  conceal(call.context.request, response);
+  if (observer_ != nullptr) {
+    observer_->ended(call.route_, response.status, std::chrono::steady_clock::now() - call.begun_);
+  }
+}
+
+void Call::reply(Response response) {
+  if (replied_.exchange(true, std::memory_order_acq_rel)) return;
+  if (service_ != nullptr) service_->finish(*this, response);
+  deliver(std::move(response));
 }
 
 }  // namespace appmesh::api

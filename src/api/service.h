@@ -10,6 +10,7 @@
 #include <boost/asio/awaitable.hpp>
 
 #include "api/authenticator.h"
+#include "api/call.h"
 #include "api/cross_site.h"
 #include "api/forwarder.h"
 #include "api/request.h"
@@ -34,6 +35,10 @@ class Service {
   // Never throws: a handler's exception is a 500 that says the request id and nothing else, and a line in the log.
   boost::asio::awaitable<Response> handle(Request request);
 
+  // The same for a request whose route answers by a callback: the answer comes through the call. False, and nothing has
+  // happened: the request is one for handle(). On the connection's thread.
+  [[nodiscard]] bool start(const std::shared_ptr<Call>& call);
+
   // For a request whose header is there and whose body is not: the most bytes that its route takes as a stream, 0 when
   // the route wants its body in memory, or when there is no such route.
   [[nodiscard]] std::uint64_t streamed_body_bytes(const Request& request) const;
@@ -51,7 +56,12 @@ class Service {
   [[nodiscard]] const RouteTable& routes() const { return routes_; }
 
  private:
+  friend class Call;
   boost::asio::awaitable<Response> dispatch(Request& request, const Route*& route);
+  // Who calls, if the route may be used by them.
+  [[nodiscard]] Result<std::shared_ptr<const security::Principal>> authorise(const Route& route,
+                                                                             const Request& request) const;
+  void finish(const Call& call, Response& response);
   [[nodiscard]] std::shared_ptr<const CrossSitePolicy> policy() const;
 
   const RouteTable routes_;

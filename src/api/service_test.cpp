@@ -53,9 +53,52 @@ RouteTable routes() {
   add(Method::get, "/internal", Requirement::free(), [](Context&) -> asio::awaitable<Response> {
     co_return error_response({ErrorKind::internal, "secret detail", "cause"});
   });
+  const auto add_direct = [&](std::string pattern, DirectHandler handler) {
+    table.add({.method = Method::get,
+               .pattern = std::move(pattern),
+               .requirement = Requirement::permission("app-view"),
+               .direct = std::move(handler),
+               .summary = "x"});
+  };
+  add_direct("/direct/{name}", [](const std::shared_ptr<Call>& call) {
+    call->reply(text_response(call->context.variable("name") + " for " + call->context.principal->user));
+    call->reply(text_response("another answer"));
+  });
+  add_direct("/later", [](const std::shared_ptr<Call>& call) {
+    call->expire_after(std::chrono::seconds(0), [call] { call->reply(text_response("late", 408)); });
+  });
+  add_direct("/direct-throws", [](const std::shared_ptr<Call>&) { throw std::runtime_error("secret detail"); });
+  add_direct("/direct-internal", [](const std::shared_ptr<Call>& call) {
+    call->reply(error_response({ErrorKind::internal, "secret detail", "cause"}));
+  });
   add_document_routes(table, "3.0.0");
   return table;
 }
+
+// What a transport gives a direct route.
+class TestCall final : public Call {
+ public:
+  explicit TestCall(Request& request) : Call(request) {}
+  std::vector<Response> answers;
+  std::move_only_function<void()> expired;
+
+  void expire_after(std::chrono::seconds, std::move_only_function<void()> call) override { expired = std::move(call); }
+
+ private:
+  void deliver(Response response) override { answers.push_back(std::move(response)); }
+};
+
+class CountingObserver : public RequestObserver {
+ public:
+  int begun = 0;
+  std::vector<std::string> ended_routes;
+  std::vector<int> statuses;
+  void began() override { ++begun; }
+  void ended(const Route* route, int status, std::chrono::nanoseconds) override {
+    ended_routes.push_back(route == nullptr ? "" : route->pattern);
+    statuses.push_back(status);
+  }
+};
 
 class ServiceTest : public testing::Test {
  protected:
@@ -102,6 +145,47 @@ TEST_F(ServiceTest, NamesTheMissingPermission) {
   const Response response = call(Method::get, "/edit", {{"Authorization", "Bearer good"}});
   EXPECT_EQ(response.status, 403);
   EXPECT_EQ(response.body, R"({"message":"Permission denied: user 'ann' lacks required permission 'app-reg'"})");
+}
+
+TEST_F(ServiceTest, ADirectRouteIsLikeAnyOtherForOneWhoWaitsWithACoroutine) {
+  const std::vector<NameValue> ann{{"Authorization", "Bearer good"}};
+  EXPECT_EQ(call(Method::get, "/direct/x").status, 401);
+  EXPECT_EQ(call(Method::get, "/direct/x", ann).body, "x for ann");
+  EXPECT_EQ(call(Method::get, "/later", ann).status, 408);
+  for (const char* path : {"/direct-throws", "/direct-internal"}) {
+    EXPECT_EQ(call(Method::get, path, ann).body, R"({"message":"Internal error, request id 1f"})");
+  }
+}
+
+TEST_F(ServiceTest, StartAnswersADirectRouteOnceAndLeavesTheOthersAlone) {
+  CountingObserver observer;
+  service_.set_observer(observer);
+  const auto start = [&](const char* path, std::vector<NameValue> headers) {
+    Request request{.method = Method::get, .path = path, .headers = std::move(headers), .id = "1f"};
+    const auto call = std::make_shared<TestCall>(request);
+    EXPECT_TRUE(service_.start(call)) << path;
+    if (call->expired) std::exchange(call->expired, nullptr)();
+    EXPECT_EQ(call->answers.size(), 1U) << path;
+    return call->answers.empty() ? Response{} : call->answers.front();
+  };
+  const std::vector<NameValue> ann{{"Authorization", "Bearer good"}};
+  EXPECT_EQ(start("/direct/x", {}).status, 401);
+  EXPECT_EQ(start("/direct/x", ann).body, "x for ann");
+  EXPECT_EQ(start("/later", ann).body, "late");
+  for (const char* path : {"/direct-throws", "/direct-internal"}) {
+    EXPECT_EQ(start(path, ann).body, R"({"message":"Internal error, request id 1f"})");
+  }
+  EXPECT_EQ(observer.begun, 5);
+  EXPECT_EQ(observer.statuses, (std::vector<int>{401, 200, 408, 500, 500}));
+  EXPECT_EQ(observer.ended_routes.back(), "/direct-internal");
+
+  for (const char* path : {"/free", "/nope"}) {
+    Request request{.method = Method::get, .path = path};
+    const auto call = std::make_shared<TestCall>(request);
+    EXPECT_FALSE(service_.start(call)) << path;
+    EXPECT_TRUE(call->answers.empty());
+  }
+  EXPECT_EQ(observer.begun, 5);
 }
 
 TEST_F(ServiceTest, TellsAnUnknownPathBeforeAskingWhoCalls) {

@@ -1,13 +1,13 @@
 // Tasks: section 2.6 of the wire contract. The queue of an app hangs on its published picture, so nothing here hops to
 // the engine thread. Callers are users; workers are known by their process key alone.
+#include <charconv>
 #include <chrono>
 
-#include <boost/asio/steady_timer.hpp>
-#include <boost/asio/this_coro.hpp>
+#include <fmt/format.h>
 
 #include "api/app_access.h"
 #include "api/app_routes.h"
-#include "api/one_shot.h"
+#include "api/call.h"
 #include "api/query_numbers.h"
 
 namespace appmesh::api {
@@ -21,7 +21,7 @@ constexpr std::int64_t kDefaultTimeout = 300;
 constexpr std::int64_t kMaxTimeout = 259'200;  // 3 days
 constexpr std::string_view kBytesType = "application/octet-stream";
 
-void when_caller_leaves(Request& request, std::move_only_function<void()> left) {
+void when_peer_leaves(const Request& request, std::move_only_function<void()> left) {
   if (request.when_peer_leaves) request.when_peer_leaves(std::move(left));
 }
 
@@ -32,29 +32,28 @@ Result<std::shared_ptr<TaskQueue>> queue_for_caller(const AppRoutes& wiring, con
   return (*app)->tasks;
 }
 
-awaitable<Response> send_task(const AppRoutes& wiring, Context& context) {
-  const auto queue = queue_for_caller(wiring, context);
-  if (!queue) co_return error_response(queue.error());
-  const auto timeout = query_number(context.request, "timeout", {1, kMaxTimeout, kDefaultTimeout});
-  if (!timeout) co_return error_response(timeout.error());
+void send_task(const AppRoutes& wiring, const std::shared_ptr<Call>& call) {
+  Request& request = call->context.request;
+  const auto queue = queue_for_caller(wiring, call->context);
+  if (!queue) return call->reply(error_response(queue.error()));
+  const auto timeout = query_number(request, "timeout", {1, kMaxTimeout, kDefaultTimeout});
+  if (!timeout) return call->reply(error_response(timeout.error()));
 
-  const auto answer = std::make_shared<OneShot<Result<std::string>>>();
-  const auto task = (*queue)->submit(std::move(context.request.body),
-                                     [answer](Result<std::string> result) { answer->set(std::move(result)); });
-  if (!task) co_return error_response(task.error());
-  const std::weak_ptr<TaskQueue> weak = *queue;
-  when_caller_leaves(context.request, [weak, id = *task, gone = std::weak_ptr(answer)] {
-    if (const auto left = weak.lock()) left->abandon(id);
-    if (const auto waiting = gone.lock()) waiting->set(fail(ErrorKind::expectation_failed, "The caller has gone"));
+  const auto task = (*queue)->submit(std::move(request.body), [call](Result<std::string> result) {
+    call->reply(result ? Response{.content_type = std::string(kBytesType), .body = std::move(*result)}
+                       : error_response(result.error()));
   });
-  boost::asio::steady_timer timer(co_await boost::asio::this_coro::executor, std::chrono::seconds(*timeout));
-  timer.async_wait([weak, id = *task](const boost::system::error_code& error) {
-    if (error) return;
+  if (!task) return call->reply(error_response(task.error()));
+  const std::weak_ptr<TaskQueue> weak = *queue;
+  when_peer_leaves(request, [weak, id = *task, gone = std::weak_ptr(call)] {
+    if (const auto left = weak.lock()) left->abandon(id);
+    if (const auto waiting = gone.lock()) {
+      waiting->reply(error_response({ErrorKind::expectation_failed, "The caller has gone", {}}));
+    }
+  });
+  call->expire_after(std::chrono::seconds(*timeout), [weak, id = *task] {
     if (const auto late = weak.lock()) late->expire(id);
   });
-  auto result = co_await answer->get();
-  if (!result) co_return error_response(result.error());
-  co_return Response{.content_type = std::string(kBytesType), .body = std::move(*result)};
 }
 
 awaitable<Response> cancel_task(const AppRoutes& wiring, Context& context) {
@@ -78,28 +77,49 @@ std::string_view process_key(const Request& request) {
   return request.header("x-appmesh-process-key").value_or("");
 }
 
-awaitable<Response> fetch_task(const AppRoutes& wiring, Context& context) {
-  const auto queue = queue_for_worker(wiring, context);
-  if (!queue) co_return error_response(queue.error());
-  const auto payload = std::make_shared<OneShot<Result<TaskQueue::Payload>>>();
-  const auto fetch = (*queue)->fetch(process_key(context.request),
-                                     [payload](Result<TaskQueue::Payload> result) { payload->set(std::move(result)); });
-  if (!fetch) co_return error_response(fetch.error());
-  // Neither a long-dead connection nor a worker that hung up may swallow a task.
-  when_caller_leaves(context.request, [weak = std::weak_ptr(*queue), id = *fetch] {
-    if (const auto left = weak.lock()) left->drop_fetch(id);
-  });
-  auto result = co_await payload->get();
-  if (!result) co_return error_response(result.error());
-  co_return Response{.content_type = std::string(kBytesType), .shared_body = std::move(*result)};
+// Published clients name none: they have slot 0 alone.
+Result<engine::SlotId> slot(const Request& request) {
+  const auto text = request.query_value("slot");
+  if (!text) return engine::SlotId{0};
+  engine::SlotId id = 0;
+  const auto [end, problem] = std::from_chars(text->data(), text->data() + text->size(), id);
+  if (problem != std::errc{} || end != text->data() + text->size() || id >= engine::kMaxSlots)
+    return fail(ErrorKind::invalid_argument, fmt::format("slot: a number from 0 to {}", engine::kMaxSlots - 1));
+  return id;
 }
 
-awaitable<Response> answer_task(const AppRoutes& wiring, Context& context) {
+void fetch_task(const AppRoutes& wiring, const std::shared_ptr<Call>& call) {
+  const auto queue = queue_for_worker(wiring, call->context);
+  if (!queue) return call->reply(error_response(queue.error()));
+  const Request& request = call->context.request;
+  const auto slot_id = slot(request);
+  if (!slot_id) return call->reply(error_response(slot_id.error()));
+  const auto fetch = (*queue)->fetch(process_key(request), *slot_id, [call](Result<TaskQueue::Payload> payload) {
+    call->reply(payload ? Response{.content_type = std::string(kBytesType), .shared_body = std::move(*payload)}
+                        : error_response(payload.error()));
+  });
+  if (!fetch) return call->reply(error_response(fetch.error()));
+  // Neither a long-dead connection nor a worker that hung up may swallow a task.
+  when_peer_leaves(request, [weak = std::weak_ptr(*queue), id = *fetch] {
+    if (const auto left = weak.lock()) left->drop_fetch(id);
+  });
+}
+
+Response take_answer(const AppRoutes& wiring, Context& context) {
   const auto queue = queue_for_worker(wiring, context);
-  if (!queue) co_return error_response(queue.error());
-  const auto taken = (*queue)->answer(process_key(context.request), std::move(context.request.body));
-  if (!taken) co_return error_response(taken.error());
-  co_return Response{};
+  if (!queue) return error_response(queue.error());
+  const auto slot_id = slot(context.request);
+  if (!slot_id) return error_response(slot_id.error());
+  const auto taken = (*queue)->answer(process_key(context.request), *slot_id, std::move(context.request.body));
+  return taken ? Response{} : error_response(taken.error());
+}
+
+// The worker's next fetch has mostly come along. What became of its answer is told together with the next task when
+// that comes at once: otherwise each task would wake the worker twice.
+void answer_task(const AppRoutes& wiring, const std::shared_ptr<Call>& call) {
+  Response response = take_answer(wiring, call->context);
+  response.patient = true;
+  call->reply(std::move(response));
 }
 
 }  // namespace
@@ -107,13 +127,16 @@ awaitable<Response> answer_task(const AppRoutes& wiring, Context& context) {
 void add_task_routes(RouteTable& table, AppRoutes wiring) {
   const Parameter key{Parameter::In::query, "process_key", "APP_MESH_PROCESS_KEY of the worker's environment", false};
   const Parameter key_header{Parameter::In::header, "X-AppMesh-Process-Key", "The same, instead of the query", false};
+  const Parameter slot_parameter{Parameter::In::query, "slot",
+                                 "0 to 63, default 0: each is a worker to itself, with a task of its own", false};
   const Answer missing{404, "No such application"};
   const Answer stale{412, "Process key mismatch: wrong, or of a run that has ended"};
+  const Answer no_slot{400, "There is no such slot"};
   const Answer not_allowed{403, "The caller may not edit this application"};
   table.add({.method = Method::post,
              .pattern = "/appmesh/app/{name}/task",
              .requirement = Requirement::permission("app-run-task"),
-             .handler = [wiring](Context& context) { return send_task(wiring, context); },
+             .direct = [wiring](const std::shared_ptr<Call>& call) { send_task(wiring, call); },
              .summary = "Give a task to a process of the application and wait for its answer",
              .tag = "tasks",
              .parameters = {{Parameter::In::query, "timeout", "1 to 259200 seconds or a duration, default 300"}},
@@ -136,24 +159,26 @@ void add_task_routes(RouteTable& table, AppRoutes wiring) {
   table.add({.method = Method::get,
              .pattern = "/appmesh/app/{name}/task",
              .requirement = Requirement::free(),
-             .handler = [wiring](Context& context) { return fetch_task(wiring, context); },
+             .direct = [wiring](const std::shared_ptr<Call>& call) { fetch_task(wiring, call); },
              .summary = "A worker waits for its next task",
              .tag = "tasks",
-             .parameters = {key, key_header},
+             .parameters = {key, key_header, slot_parameter},
              .answers = {{200, "The payload; the same again until it is answered", std::string(kBytesType)},
+                         no_slot,
                          missing,
                          stale,
                          {417, "The process ended or was replaced"},
-                         {503, "A newer fetch of the same process took its place"}}});
+                         {503, "A newer fetch of the same process and slot took its place"}}});
   table.add({.method = Method::put,
              .pattern = "/appmesh/app/{name}/task",
              .requirement = Requirement::free(),
-             .handler = [wiring](Context& context) { return answer_task(wiring, context); },
+             .direct = [wiring](const std::shared_ptr<Call>& call) { answer_task(wiring, call); },
              .summary = "A worker answers its task",
              .tag = "tasks",
-             .parameters = {key, key_header},
+             .parameters = {key, key_header, slot_parameter},
              .request_type = std::string(kBytesType),
              .answers = {{200, "The caller has it", ""},
+                         no_slot,
                          missing,
                          stale,
                          {413, "More than 64 MiB"},

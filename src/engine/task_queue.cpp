@@ -35,15 +35,33 @@ struct TaskQueue::Task {
   core::SteadyTime taken{};
 };
 
+struct TaskQueue::Slot {
+  std::optional<Task> active;
+  Done<Payload> fetch;  // set while it waits for a payload
+  FetchId fetch_id = 0;
+};
+
 struct TaskQueue::Worker {
   runtime::RunId run;
   std::uint32_t instance = 0;
   std::string key;
   bool started = false;      // its process lives; before that its start is under way
   bool has_fetched = false;  // ever, as far as this daemon knows
-  std::optional<Task> active;
-  Done<Payload> fetch;  // set while it waits for a payload
-  FetchId fetch_id = 0;
+  std::vector<Slot> slots;   // as many as it ever named: none before the first fetch
+
+  [[nodiscard]] std::size_t active() const { return std::ranges::count_if(slots, &is_busy); }
+  // The fetch that has waited longest, or null.
+  [[nodiscard]] Slot* waiting() {
+    Slot* oldest = nullptr;
+    for (Slot& slot : slots)
+      if (slot.fetch && (oldest == nullptr || slot.fetch_id < oldest->fetch_id)) oldest = &slot;
+    return oldest;
+  }
+  Slot& slot(SlotId id) {
+    if (slots.size() <= id) slots.resize(id + 1);
+    return slots[id];
+  }
+  static bool is_busy(const Slot& slot) { return slot.active.has_value(); }
 };
 
 // Small and on the stack in the usual case: one answer, one payload.
@@ -69,7 +87,7 @@ class TaskQueue::Outcomes {
 TaskQueue::TaskQueue(std::shared_ptr<TaskBudget> budget) : budget_(std::move(budget)) {}
 
 TaskQueue::~TaskQueue() {
-  budget_->bytes.fetch_sub(figures_.bytes, std::memory_order_relaxed);
+  close();  // whoever waits is told, even if nobody said that the app is gone
 }
 
 // ---- processes
@@ -119,13 +137,15 @@ void TaskQueue::close() {
 }
 
 void TaskQueue::interrupt(Worker& worker, std::string_view why, Outcomes& outcomes) {
-  if (worker.fetch)
-    outcomes.add<Payload>(std::exchange(worker.fetch, nullptr), fail(ErrorKind::expectation_failed, std::string(why)));
-  if (!worker.active) return;
-  release(*worker.active);
-  ++figures_.interrupted;
-  outcomes.add<std::string>(std::move(worker.active->done), fail(ErrorKind::expectation_failed, std::string(why)));
-  worker.active.reset();
+  for (Slot& slot : worker.slots) {
+    if (slot.fetch)
+      outcomes.add<Payload>(std::exchange(slot.fetch, nullptr), fail(ErrorKind::expectation_failed, std::string(why)));
+    if (!slot.active) continue;
+    release(*slot.active);
+    ++figures_.interrupted;
+    outcomes.add<std::string>(std::move(slot.active->done), fail(ErrorKind::expectation_failed, std::string(why)));
+    slot.active.reset();
+  }
 }
 
 void TaskQueue::interrupt_queue(std::string_view why, Outcomes& outcomes) {
@@ -190,7 +210,8 @@ std::optional<TaskQueue::Task> TaskQueue::take_out(TaskId id) {
     queue_.erase(found);
   } else {
     for (const auto& worker : workers_)
-      if (worker->active && worker->active->id == id) task = std::exchange(worker->active, std::nullopt);
+      for (Slot& slot : worker->slots)
+        if (slot.active && slot.active->id == id) task = std::exchange(slot.active, std::nullopt);
   }
   if (task) release(*task);
   return task;
@@ -222,7 +243,8 @@ bool TaskQueue::cancel() {
   const std::lock_guard lock(mutex_);
   std::vector<TaskId> ids;
   for (const auto& worker : workers_)
-    if (worker->active) ids.push_back(worker->active->id);
+    for (const Slot& slot : worker->slots)
+      if (slot.active) ids.push_back(slot.active->id);
   if (ids.empty() && !queue_.empty()) ids.push_back(queue_.front().id);
   for (const TaskId id : ids) {
     auto task = take_out(id);
@@ -242,60 +264,70 @@ TaskQueue::Worker* TaskQueue::find(std::string_view key) {
   return found;
 }
 
-Result<FetchId> TaskQueue::fetch(std::string_view key, Done<Payload> done) {
+Result<FetchId> TaskQueue::fetch(std::string_view key, SlotId slot_id, Done<Payload> done) {
   Outcomes outcomes;
   const std::lock_guard lock(mutex_);
   Worker* worker = find(key);
   if (worker == nullptr) return std::unexpected(key_mismatch());
   worker->started = worker->has_fetched = true;
-  if (worker->fetch)
-    outcomes.add<Payload>(std::exchange(worker->fetch, nullptr),
+  Slot& slot = worker->slot(slot_id);
+  if (slot.fetch)
+    outcomes.add<Payload>(std::exchange(slot.fetch, nullptr),
                           fail(ErrorKind::unavailable, "Superseded by a newer fetch of the same process"));
-  worker->fetch = std::move(done);
-  worker->fetch_id = ++last_fetch_;
-  if (worker->active) {
+  slot.fetch = std::move(done);
+  slot.fetch_id = ++last_fetch_;
+  if (slot.active) {
     ++figures_.redelivered;
-    outcomes.add<Payload>(std::exchange(worker->fetch, nullptr), worker->active->payload);
+    outcomes.add<Payload>(std::exchange(slot.fetch, nullptr), slot.active->payload);
   } else {
     hand_out(outcomes);
   }
   return last_fetch_;
 }
 
-// The worker that has waited longest takes the next task, so that all are equally busy.
+// The least busy worker takes the next task; of equally busy ones that which has waited longest.
 void TaskQueue::hand_out(Outcomes& outcomes) {
   while (!queue_.empty()) {
     Worker* idlest = nullptr;
-    for (const auto& worker : workers_)
-      if (worker->fetch && (idlest == nullptr || worker->fetch_id < idlest->fetch_id)) idlest = worker.get();
+    Slot* oldest = nullptr;
+    std::size_t least = 0;
+    for (const auto& worker : workers_) {
+      Slot* const waiting = worker->waiting();
+      if (waiting == nullptr) continue;
+      const std::size_t active = worker->active();
+      if (idlest != nullptr && (active > least || (active == least && waiting->fetch_id > oldest->fetch_id))) continue;
+      idlest = worker.get();
+      oldest = waiting;
+      least = active;
+    }
     if (idlest == nullptr) return;
     Task task = std::move(queue_.front());
     queue_.pop_front();
-    give(*idlest, std::move(task), outcomes);
+    give(*oldest, std::move(task), outcomes);
   }
 }
 
-void TaskQueue::give(Worker& worker, Task task, Outcomes& outcomes) {
+void TaskQueue::give(Slot& slot, Task task, Outcomes& outcomes) {
   task.taken = platform::steady_now();
   const auto waited = task.taken - task.submitted;
   ++figures_.taken;
   figures_.wait_total += waited;
   figures_.wait_max = std::max(figures_.wait_max, waited);
   figures_.last_task = task.id;
-  outcomes.add<Payload>(std::exchange(worker.fetch, nullptr), task.payload);
-  worker.active = std::move(task);
+  outcomes.add<Payload>(std::exchange(slot.fetch, nullptr), task.payload);
+  slot.active = std::move(task);
 }
 
 void TaskQueue::drop_fetch(FetchId fetch) {
   Outcomes outcomes;
   const std::lock_guard lock(mutex_);
   for (const auto& worker : workers_)
-    if (worker->fetch && worker->fetch_id == fetch)
-      outcomes.add<Payload>(std::exchange(worker->fetch, nullptr),
-                            fail(ErrorKind::unavailable, "The connection ended"));
+    for (Slot& slot : worker->slots)
+      if (slot.fetch && slot.fetch_id == fetch)
+        outcomes.add<Payload>(std::exchange(slot.fetch, nullptr), fail(ErrorKind::unavailable, "The connection ended"));
 }
 
-Result<> TaskQueue::answer(std::string_view key, std::string result) {
+Result<> TaskQueue::answer(std::string_view key, SlotId slot_id, std::string result) {
   if (result.size() > budget_->limits.payload_bytes)
     return fail(ErrorKind::too_large,
                 fmt::format("body: an answer has at most {} bytes", budget_->limits.payload_bytes));
@@ -305,8 +337,8 @@ Result<> TaskQueue::answer(std::string_view key, std::string result) {
     Worker* worker = find(key);
     if (worker == nullptr) return std::unexpected(key_mismatch());
     worker->started = worker->has_fetched = true;
-    if (!worker->active) return fail(ErrorKind::expectation_failed, "Nobody waits for this answer any more");
-    task = std::exchange(worker->active, std::nullopt);
+    if (slot_id < worker->slots.size()) task = std::exchange(worker->slots[slot_id].active, std::nullopt);
+    if (!task) return fail(ErrorKind::expectation_failed, "Nobody waits for this answer any more");
     release(*task);
     const auto served = platform::steady_now() - task->taken;
     ++figures_.answered;
@@ -322,9 +354,9 @@ TaskFigures TaskQueue::figures() const {
   TaskFigures figures = figures_;
   figures.queued = queue_.size();
   for (const auto& worker : workers_) {
-    figures.active += worker->active ? 1 : 0;
+    figures.active += worker->active();
     figures.workers += worker->started ? 1 : 0;
-    figures.waiting_workers += worker->fetch ? 1 : 0;
+    figures.waiting_workers += worker->waiting() != nullptr ? 1 : 0;
   }
   return figures;
 }

@@ -3,8 +3,12 @@
 // each is known by its process key.
 //
 //   submit ─► queued ─► given to a worker ─► answered
-//               │               │ fetch again: given again, to the same worker
+//               │               │ fetch again: given again, to the same slot of the same worker
 //               └── time-out, cancel, the caller or the last process goes ──► its caller is told, once
+//
+// A worker has one task in hand, in slot 0, unless it fetches for more slots: each is then a worker to itself, with a
+// fetch, a task and an answer of its own, so that a program may work on several tasks at once or have the next ones
+// there before it asks.
 //
 // Locked by itself and not owned by the engine thread: a round trip goes from the caller's connection to the worker's
 // and back without a hop. Any thread. A Done is called once, never under the lock, possibly before the call that took
@@ -31,6 +35,9 @@ namespace appmesh::engine {
 
 using TaskId = std::uint64_t;   // counts the tasks of one app from 1
 using FetchId = std::uint64_t;  // counts the fetches of one app from 1
+using SlotId = std::uint32_t;   // of one worker, from 0
+
+inline constexpr SlotId kMaxSlots = 64;  // of one worker
 
 struct TaskLimits {
   std::size_t queued = 512;                                // tasks of one app that no worker has taken
@@ -108,24 +115,25 @@ class TaskQueue {
 
   // ---- Workers. Errors of all: precondition_failed "Process key mismatch".
 
-  // `done` gets a payload as soon as there is one: that of the task that this worker has not answered yet, else the
-  // oldest of the queue. Errors: unavailable when a newer fetch of the same key comes, expectation_failed when the
-  // process ends.
-  Result<FetchId> fetch(std::string_view key, Done<Payload> done);
-  // Its connection has gone. A payload that was handed on already stays this worker's, and is given again.
+  // `done` gets a payload as soon as there is one: that of the task that this slot has not answered yet, else the
+  // oldest of the queue. Errors: unavailable when a newer fetch of the same slot comes, expectation_failed when the
+  // process ends. `slot` < kMaxSlots.
+  Result<FetchId> fetch(std::string_view key, SlotId slot, Done<Payload> done);
+  // Its connection has gone. A payload that was handed on already stays this slot's, and is given again.
   void drop_fetch(FetchId fetch);
   // expectation_failed when nobody waits for it any more.
-  Result<> answer(std::string_view key, std::string result);
+  Result<> answer(std::string_view key, SlotId slot, std::string result);
 
   [[nodiscard]] TaskFigures figures() const;
 
  private:
   struct Task;
+  struct Slot;
   struct Worker;
   class Outcomes;  // Dones to call when the lock is let go
 
   [[nodiscard]] Worker* find(std::string_view key);
-  void give(Worker& worker, Task task, Outcomes& outcomes);
+  void give(Slot& slot, Task task, Outcomes& outcomes);
   void hand_out(Outcomes& outcomes);
   void interrupt(Worker& worker, std::string_view why, Outcomes& outcomes);
   void interrupt_queue(std::string_view why, Outcomes& outcomes);

@@ -52,17 +52,17 @@ class TaskQueueTest : public testing::Test {
       caller.refused = http_status(id.error().kind), caller.refusal = id.error().message;
     return caller;
   }
-  Fetch fetch(const std::string& key) {
+  Fetch fetch(const std::string& key, SlotId slot = 0) {
     Fetch fetch;
-    const auto id = queue.fetch(key, fetch.done());
+    const auto id = queue.fetch(key, slot, fetch.done());
     if (id)
       fetch.id = *id;
     else
       fetch.refused = http_status(id.error().kind);
     return fetch;
   }
-  int answer(const std::string& key, const std::string& text) {
-    const auto taken = queue.answer(key, text);
+  int answer(const std::string& key, const std::string& text, SlotId slot = 0) {
+    const auto taken = queue.answer(key, slot, text);
     return taken ? 200 : http_status(taken.error().kind);
   }
   runtime::RunId start(const std::string& key, std::uint32_t instance = 0) {
@@ -128,6 +128,56 @@ TEST_F(TaskQueueTest, ANewerFetchReplacesAnOlderOne) {
   EXPECT_EQ(older.status(), 503);
   submit("x");
   EXPECT_EQ(newer.payload(), "x");
+}
+
+TEST_F(TaskQueueTest, EverySlotIsAWorkerToItself) {
+  start("key");
+  auto first = fetch("key", 0), third = fetch("key", 2);
+  auto a = submit("a"), b = submit("b"), c = submit("c");
+  EXPECT_EQ(first.payload() + third.payload(), "ab");
+  EXPECT_EQ(queue.figures().active, 2U);
+  EXPECT_EQ(queue.figures().waiting_workers, 0U);
+  EXPECT_EQ(answer("key", "nothing", 1), 417) << "slot 1 has no task";
+  EXPECT_EQ(fetch("key", 2).payload(), "b") << "given again to the slot that has it";
+  EXPECT_EQ(answer("key", "re b", 2), 200);
+  EXPECT_EQ(b.answer(), "re b");
+  EXPECT_TRUE(a.waits());
+  auto older = fetch("key", kMaxSlots - 1), newer = fetch("key", 2);
+  EXPECT_EQ(older.payload(), "c");
+  EXPECT_TRUE(newer.waits()) << "a fetch of another slot does not replace it";
+  EXPECT_EQ(answer("key", "re c", kMaxSlots - 1), 200);
+  EXPECT_EQ(answer("key", "re a", 0), 200);
+  EXPECT_EQ(a.answer() + c.answer(), "re are c");
+}
+
+TEST_F(TaskQueueTest, TheLeastBusyWorkerTakesTheNextTask) {
+  start("one", 0);
+  start("two", 1);
+  std::vector<Fetch> one, two;
+  for (SlotId slot = 0; slot < 3; ++slot) one.push_back(fetch("one", slot));
+  for (SlotId slot = 0; slot < 3; ++slot) two.push_back(fetch("two", slot));
+  std::vector<Caller> callers;
+  for (const auto* text : {"a", "b", "c", "d"}) callers.push_back(submit(text));
+  EXPECT_EQ(one[0].payload() + two[0].payload() + one[1].payload() + two[1].payload(), "abcd");
+  EXPECT_EQ(answer("two", "", 0), 200);
+  EXPECT_EQ(answer("two", "", 1), 200);
+  submit("e");
+  EXPECT_EQ(two[2].payload(), "e") << "though the other one has waited longer";
+}
+
+TEST_F(TaskQueueTest, AWorkersEndAndACancelReachAllItsSlots) {
+  const auto run = start("key");
+  auto busy = fetch("key", 0), other = fetch("key", 1);
+  auto a = submit("a"), b = submit("b");
+  EXPECT_TRUE(queue.cancel());
+  EXPECT_EQ(a.status(), 417);
+  EXPECT_EQ(b.status(), 417);
+  auto waiting = fetch("key", 0), working = fetch("key", 1);
+  auto c = submit("c");
+  queue.remove_worker(run);
+  EXPECT_EQ(c.status(), 417);
+  EXPECT_EQ(working.status(), 417);
+  EXPECT_EQ(queue.figures().bytes, 0U);
 }
 
 TEST_F(TaskQueueTest, ADroppedFetchSwallowsNothing) {
@@ -278,10 +328,10 @@ TEST_F(TaskQueueTest, ManyThreadsGetTheirOwnAnswersExactlyOnce) {
       while (!over) {
         std::promise<Result<TaskQueue::Payload>> got;
         auto payload = got.get_future();
-        if (!queue.fetch(key, [&got](auto result) { got.set_value(std::move(result)); })) return;
+        if (!queue.fetch(key, 0, [&got](auto result) { got.set_value(std::move(result)); })) return;
         const auto result = payload.get();
         if (!result) return;
-        if (!queue.answer(key, "re:" + **result)) ++wrong;
+        if (!queue.answer(key, 0, "re:" + **result)) ++wrong;
       }
     });
   {

@@ -45,9 +45,9 @@ void DeadlineQueue::insert(Deadline& deadline) {
 
 void DeadlineQueue::erase(Deadline& deadline) {
   if (!deadline.place_) return;
+  // The timer stays as it is: it may fire for nobody once, which costs less than to move it with every entry.
   queue_.erase(*deadline.place_);
   deadline.place_.reset();
-  if (queue_.empty()) arm();
 }
 
 void DeadlineQueue::arm() {

@@ -1,7 +1,9 @@
 #include "transport/message_connection.h"
 
 #include <exception>
+#include <optional>
 #include <utility>
+#include <vector>
 
 #include <appmesh/wire/message.h>
 #include <boost/asio/co_spawn.hpp>
@@ -11,6 +13,7 @@
 #include <spdlog/spdlog.h>
 
 #include "api/body.h"
+#include "api/call.h"
 #include "platform/random.h"
 #include "transport/request_id.h"
 
@@ -32,20 +35,17 @@ std::string fresh_uuid() {
                      number >> 48 & 0xFFF, number & 0xFFFFFFFFFFFF);
 }
 
-// A worker's answer is acknowledged, and its next fetch has mostly come with it. That it was taken is told together
-// with the next task when that comes at once: otherwise each task would wake the worker twice.
-bool has_patient_answer(const api::Request& request) {
-  return request.method == api::Method::put && request.path.ends_with("/task");
-}
-
 }  // namespace
 
-// A request that is being answered: where the answer goes, and what it takes of the limits until then.
-class MessageConnection::Turn {
+// A request that is being answered: where the answer goes, and what it takes of the limits until then. On the
+// connection's thread but for reply().
+class MessageConnection::Turn final : public api::Call {
  public:
-  Turn(std::shared_ptr<MessageConnection> connection, std::string_view uuid, std::string_view request_uri,
+  Turn(const std::shared_ptr<MessageConnection>& connection, std::string_view uuid, std::string_view request_uri,
        std::size_t body_bytes)
-      : shared_(connection->shared_),
+      : Call(request),
+        shared_(connection->shared_),
+        thread_(connection->thread_),
         connection_(connection),
         uuid_(uuid),
         request_uri_(request_uri),
@@ -54,21 +54,9 @@ class MessageConnection::Turn {
     all_ = shared_->outstanding.fetch_add(1, std::memory_order_relaxed) + 1;
     all_bytes_ = shared_->buffered_bytes.fetch_add(bytes_, std::memory_order_relaxed) + bytes_;
   }
-  Turn(Turn&&) = default;
-  Turn& operator=(Turn&&) = delete;
-  ~Turn() {
-    if (!shared_) return;
-    no_more_waiting();
-    shared_->outstanding.fetch_sub(1, std::memory_order_relaxed);
-    shared_->buffered_bytes.fetch_sub(bytes_, std::memory_order_relaxed);
-    const auto connection = connection_.lock();
-    if (!connection) return;
-    --connection->outstanding_;
-    connection->written();
-  }
+  ~Turn() override { release(); }
 
-  // The answer may leave a moment later, with another one that is awaited on the connection.
-  void be_patient() { patient_ = true; }
+  api::Request request;
 
   // Why it cannot be answered now, or empty.
   [[nodiscard]] std::string_view refusal() const {
@@ -80,8 +68,8 @@ class MessageConnection::Turn {
     return {};
   }
 
-  // Only once it stays where it is.
   void when_peer_leaves(std::move_only_function<void()> left) {
+    if (finished_) return;
     const auto connection = connection_.lock();
     if (!connection) return left();
     left_ = std::move(left);
@@ -90,28 +78,62 @@ class MessageConnection::Turn {
   void peer_left() {
     if (left_) std::exchange(left_, nullptr)();
   }
-  void no_more_waiting() {
-    if (!left_) return;
-    left_ = nullptr;
-    if (const auto connection = connection_.lock()) connection->waiting_.erase(this);
+
+  void expire_after(std::chrono::seconds limit, std::move_only_function<void()> expired) override {
+    if (finished_) return;
+    expired_ = std::move(expired);
+    deadline_.emplace(thread_.deadlines(), [this] {
+      const auto self = shared_from_this();
+      std::exchange(expired_, nullptr)();
+    });
+    deadline_->set(limit);
   }
 
   [[nodiscard]] api::Service& service() const { return *shared_->service; }
-  void reply(api::Response response) const {
-    if (const auto connection = connection_.lock())
-      connection->reply(uuid_, request_uri_, std::move(response), patient_);
+  void finish(api::Response response) {
+    if (std::exchange(finished_, true)) return;
+    deadline_.reset();
+    if (const auto connection = connection_.lock()) {
+      if (left_) connection->waiting_.erase(this);
+      left_ = nullptr;
+      connection->reply(uuid_, request_uri_, std::move(response));
+    }
+    release();
   }
+  [[nodiscard]] std::shared_ptr<Turn> self() { return std::static_pointer_cast<Turn>(shared_from_this()); }
 
  private:
-  std::shared_ptr<MessageShared> shared_;
-  std::weak_ptr<MessageConnection> connection_;
-  std::string uuid_;
-  std::string request_uri_;
-  std::uint64_t bytes_;
-  bool patient_ = false;
+  void deliver(api::Response response) override {
+    if (thread_.context().get_executor().running_in_this_thread()) return finish(std::move(response));
+    asio::post(thread_.context(),
+               [self = self(), response = std::move(response)]() mutable { self->finish(std::move(response)); });
+  }
+
+  // One that is never finished goes with its daemon, and then on any thread.
+  void release() {
+    if (std::exchange(released_, true)) return;
+    shared_->outstanding.fetch_sub(1, std::memory_order_relaxed);
+    shared_->buffered_bytes.fetch_sub(bytes_, std::memory_order_relaxed);
+    if (!finished_) return;
+    const auto connection = connection_.lock();
+    if (!connection) return;
+    --connection->outstanding_;
+    connection->written();
+  }
+
+  const std::shared_ptr<MessageShared> shared_;
+  IoThread& thread_;
+  const std::weak_ptr<MessageConnection> connection_;
+  const std::string uuid_;
+  const std::string request_uri_;
+  const std::uint64_t bytes_;
   std::size_t all_ = 0;
   std::uint64_t all_bytes_ = 0;
   std::move_only_function<void()> left_;
+  std::move_only_function<void()> expired_;
+  std::optional<Deadline> deadline_;
+  bool finished_ = false;
+  bool released_ = false;
 };
 
 MessageConnection::MessageConnection(std::shared_ptr<MessageShared> shared, IoThread& thread, TlsStream stream,
@@ -151,7 +173,10 @@ void MessageConnection::finish() {
   company_deadline_.clear();
   outbox_.clear();
   static_cast<void>(account_received(0));
-  for (Turn* turn : std::exchange(waiting_, {})) turn->peer_left();
+  std::vector<std::shared_ptr<Turn>> left;  // one that is told may end others
+  for (Turn* turn : waiting_) left.push_back(turn->self());
+  for (const auto& turn : left) turn->peer_left();
+  waiting_.clear();
   held_.clear();
   file_room_.notify();
   if (pushes_) pushes_->end();
@@ -193,17 +218,17 @@ std::string_view MessageConnection::receive(std::string_view message, std::strin
   if (const auto problem = wire::parse_request(message, view); !problem.empty()) return problem;
   if (stopping_ || ending_) return {};
 
-  Turn turn(shared_from_this(), view.uuid, view.request_uri, view.body.size());
-  if (const auto refusal = turn.refusal(); !refusal.empty()) {
-    turn.reply(api::message_response(refusal, 503));
+  auto turn = std::make_shared<Turn>(shared_from_this(), view.uuid, view.request_uri, view.body.size());
+  if (const auto refusal = turn->refusal(); !refusal.empty()) {
+    turn->finish(api::message_response(refusal, 503));
     return {};
   }
   auto target = api::parse_target(view.request_uri);
   if (!target) {
-    turn.reply(api::error_response(target.error()));
+    turn->finish(api::error_response(target.error()));
     return {};
   }
-  api::Request request;
+  api::Request& request = turn->request;
   request.method = api::parse_method(view.http_method);
   request.path = std::move(target->path);
   request.query = std::move(target->query);
@@ -226,20 +251,19 @@ std::string_view MessageConnection::receive(std::string_view message, std::strin
   } else {
     request.body = view.body;
   }
-  if (has_patient_answer(request)) turn.be_patient();
-  asio::co_spawn(thread_.context(), answer(std::move(turn), std::move(request)), asio::detached);
+  request.when_peer_leaves = [turn = turn.get()](std::move_only_function<void()> left) {
+    turn->when_peer_leaves(std::move(left));
+  };
+  if (turn->service().start(turn)) return {};
+  asio::co_spawn(thread_.context(), answer(std::move(turn)), asio::detached);
   return {};
 }
 
-asio::awaitable<void> MessageConnection::answer(Turn turn, api::Request request) {
-  request.when_peer_leaves = [&turn](std::move_only_function<void()> left) { turn.when_peer_leaves(std::move(left)); };
-  api::Response response = co_await turn.service().handle(std::move(request));
-  turn.no_more_waiting();
-  turn.reply(std::move(response));
+asio::awaitable<void> MessageConnection::answer(std::shared_ptr<Turn> turn) {
+  turn->finish(co_await turn->service().handle(std::move(turn->request)));
 }
 
-void MessageConnection::reply(std::string_view uuid, std::string_view request_uri, api::Response response,
-                              bool patient) {
+void MessageConnection::reply(std::string_view uuid, std::string_view request_uri, api::Response response) {
   if (!stream_.is_open() || ending_) return;
   if (sending_file_) {
     held_bytes_ += response.body_view().size();
@@ -260,7 +284,7 @@ void MessageConnection::reply(std::string_view uuid, std::string_view request_ur
   const bool was_urgent = urgent_;
   add(uuid, request_uri, response);
   if (!stream_.is_open()) return;
-  if (patient) urgent_ = was_urgent;
+  if (response.patient) urgent_ = was_urgent;
   if (file && !send_file(file)) return close_because("it wants a file where none can be sent");
   if (in_batch_) return;
   // Other requests wait for their answers here: some may be ready too, and share the record.

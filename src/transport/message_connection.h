@@ -122,14 +122,13 @@ class MessageConnection : public Session, public std::enable_shared_from_this<Me
  private:
   class Turn;
   [[nodiscard]] std::string_view receive(std::string_view message, std::string* owner);
-  static boost::asio::awaitable<void> answer(Turn turn, api::Request request);
+  static boost::asio::awaitable<void> answer(std::shared_ptr<Turn> turn);
   struct Held {
     std::string uuid;
     std::string request_uri;
     api::Response response;
   };
-  // `patient`: it may wait a moment for an answer to share a record with.
-  void reply(std::string_view uuid, std::string_view request_uri, api::Response response, bool patient = false);
+  void reply(std::string_view uuid, std::string_view request_uri, api::Response response);
   void add(std::string_view uuid, std::string_view request_uri, api::Response& response,
            std::string_view body_start = {});
   void flush_soon();

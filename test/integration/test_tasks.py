@@ -26,12 +26,12 @@ def cancel(client, name):
     return client.request("DELETE", f"/appmesh/app/{name}/task").status
 
 
-def fetch(client, name, key):
-    return client.request("GET", f"/appmesh/app/{name}/task", query={"process_key": key}, token=None)
+def fetch(client, name, key, **query):
+    return client.request("GET", f"/appmesh/app/{name}/task", query={"process_key": key, **query}, token=None)
 
 
-def answer(client, name, key, body=b""):
-    return client.request("PUT", f"/appmesh/app/{name}/task", query={"process_key": key}, body=body, token=None)
+def answer(client, name, key, body=b"", **query):
+    return client.request("PUT", f"/appmesh/app/{name}/task", query={"process_key": key, **query}, body=body, token=None)
 
 
 def is_waiting(client, name, workers=1):
@@ -162,6 +162,29 @@ def abandoned(client, method, path, body=b""):
     connection = client.connect()
     connection.request(method, path, body=body, headers={"Authorization": f"Bearer {client.token}"})
     return connection
+
+
+def test_a_worker_with_slots_has_several_tasks_in_hand(admin, keyed, pool):
+    name, key = keyed
+    callers = {}
+    for text in (b"a", b"b", b"c"):
+        callers[text] = pool.submit(task, admin, name, text)
+        eventually(lambda: queued(admin, name, len(callers)), "the task waits")
+    in_hand = {slot: fetch(admin, name, key, slot=slot).body for slot in (0, 7, 63)}
+    assert list(in_hand.values()) == [b"a", b"b", b"c"]
+    assert fetch(admin, name, key, slot=7).body == b"b", "given again to its slot"
+    for slot in (63, 0, 7):  # answers in another order
+        assert answer(admin, name, key, b"re:" + in_hand[slot], slot=slot).status == 200
+    for text, caller in callers.items():
+        assert caller.result().body == b"re:" + text
+    assert answer(admin, name, key, b"late", slot=7).status == 417
+
+
+@pytest.mark.parametrize("slot", ["64", "-1", "x", "", "1x", "99999999999999999999"])
+def test_a_slot_that_there_is_not_is_refused(admin, keyed, slot):
+    name, key = keyed
+    for reply in (fetch(admin, name, key, slot=slot), answer(admin, name, key, slot=slot)):
+        assert reply.status == 400 and b"slot" in reply.body
 
 
 def test_a_fetch_that_was_abandoned_swallows_no_task(admin, keyed):
