@@ -53,7 +53,7 @@ class StreamTransport:
             stream.close()
 
     def _farewell(self, stream: TlsStream) -> None:
-        """What the daemon is told before the end."""
+        """What the daemon is told before the end; must not wait."""
 
     def _write(self, data: bytes) -> None:
         stream = self._stream

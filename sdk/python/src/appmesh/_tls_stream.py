@@ -16,6 +16,8 @@ RECORD = 16 * 1024
 
 _TIMEVAL = struct.Struct("@ll")
 WRITE_BLOCK = 1024 * 1024
+# Windows has none: there a last word may wait.
+_DONT_WAIT: int = getattr(socket, "MSG_DONTWAIT", 0)
 
 
 class TlsStream:
@@ -66,13 +68,23 @@ class TlsStream:
                 for start in range(0, len(data), WRITE_BLOCK):
                     self._write_block(view[start : start + WRITE_BLOCK])
 
+    def write_at_once(self, data: bytes) -> None:
+        """For a last word: waits neither for another writer nor for a peer that does not read, so it may be lost or cut."""
+        if self._write_lock.acquire(blocking=False):
+            try:
+                self._socket.send(self._encrypted(data), _DONT_WAIT)
+            finally:
+                self._write_lock.release()
+
     def _write_block(self, block: Union[bytes, memoryview]) -> None:
+        self._socket.sendall(self._encrypted(block))
+
+    def _encrypted(self, block: Union[bytes, memoryview]) -> bytes:
         with self._tls_lock:
             if block:
                 self._tls.write(block)
             # What the record layer itself wants to say, after a key update for instance, goes first.
-            encrypted = self._outgoing.read()
-        self._socket.sendall(encrypted)
+            return self._outgoing.read()
 
     def read(self, timeout: Optional[float] = None) -> bytes:
         """Some bytes; empty at the end. socket.timeout when none came in time: then it is safe to read again."""

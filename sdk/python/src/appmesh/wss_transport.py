@@ -62,7 +62,7 @@ class WSSTransport(StreamTransport):
         self._decoder.feed(rest)
 
     def _farewell(self, stream: TlsStream) -> None:
-        stream.write(websocket.close_frame(1000))
+        stream.write_at_once(websocket.close_frame(1000))
 
     def send_message(self, data: Union[bytes, bytearray, List[Any], None]) -> None:
         """One message."""
