@@ -131,7 +131,7 @@ awaitable<Response> open_terminal(const PtyRoutes& wiring, Context& context) {
   auto run = read_request(context.request, user);
   if (!run) co_return error_response(run.error());
   co_return co_await visit(wiring, context, kStarted, [&](auto started, auto finished) {
-    wiring.engine.run_in_terminal(std::move(*run), std::move(started), std::move(finished));
+    wiring.engine.run(std::move(*run), std::move(started), std::move(finished));
   });
 }
 

@@ -75,42 +75,81 @@ Result<engine::OnDemandRequest> read_run(const AppRoutes& wiring, const Context&
   return run;
 }
 
-// A shell line is as good as a shell, so it is audited as one. The line itself is not: it may hold a secret.
-bool is_audited(const engine::OnDemandRequest& run) {
-  return run.definition.shell || run.definition.session_login;
-}
+// What is noted of a shell line: it is as good as a shell, so it is audited as one. The line itself is not: it may hold
+// a secret. On the engine thread once the run is asked for.
+class ShellLine {
+ public:
+  // Null for other runs.
+  static std::shared_ptr<ShellLine> of(const AppRoutes& wiring, const Context& context,
+                                       const engine::OnDemandRequest& run) {
+    if (!run.definition.shell && !run.definition.session_login) return nullptr;
+    return std::make_shared<ShellLine>(wiring, context);
+  }
+  ShellLine(const AppRoutes& wiring, const Context& context)
+      : trail_(wiring.audit),
+        event_{.action = {},
+               .user = context.principal->user,
+               .peer = context.request.peer,
+               .app = {},
+               .run_id = {},
+               .os_user = wiring.os_user(context.principal->user).value_or(std::string()),
+               .exit_code = {}} {}
 
-void audit(const AppRoutes& wiring, const Context& context, std::string action, const engine::RunTicket& ticket,
-           std::optional<int> exit_code) {
-  const std::string& user = context.principal->user;
-  wiring.audit.note({.action = std::move(action),
-                     .user = user,
-                     .peer = context.request.peer,
-                     .app = ticket.app,
-                     .run_id = ticket.run_id,
-                     .os_user = wiring.os_user(user).value_or(std::string()),
-                     .exit_code = exit_code});
-}
+  void started(const Result<engine::RunTicket>& ticket) {
+    if (!ticket) return;
+    event_.app = ticket->app;
+    event_.run_id = ticket->run_id;
+    note("shell line started");
+  }
+  void finished(const Result<engine::FinishedRun>& run) {
+    if (event_.run_id.empty()) return;
+    if (run) event_.exit_code = run->return_code;
+    note(run ? "shell line ended" : "shell line removed");
+  }
+
+ private:
+  void note(std::string_view action) {
+    event_.action = action;
+    trail_.note(event_);
+  }
+
+  security::AuditTrail& trail_;
+  security::AuditEvent event_;
+};
 
 awaitable<Response> run_async(const AppRoutes& wiring, Context& context) {
   auto run = read_run(wiring, context);
   if (!run) co_return error_response(run.error());
-  const bool audited = is_audited(*run);
-  const auto ticket =
-      co_await on_engine<engine::RunTicket>([&](auto done) { wiring.engine.run(std::move(*run), std::move(done)); });
+  const auto line = ShellLine::of(wiring, context, *run);
+  const auto ticket = co_await on_engine<engine::RunTicket>([&](auto done) {
+    if (!line) return wiring.engine.run(std::move(*run), std::move(done));
+    wiring.engine.run(
+        std::move(*run),
+        [line, done = std::move(done)](Result<engine::RunTicket> started) mutable {
+          line->started(started);
+          done(std::move(started));
+        },
+        [line](const Result<engine::FinishedRun>& finished) { line->finished(finished); });
+  });
   if (!ticket) co_return error_response(ticket.error());
-  if (audited) audit(wiring, context, "shell line started", *ticket, std::nullopt);
   co_return json_response(boost::json::object{{"name", ticket->app}, {"process_uuid", ticket->run_id}});
 }
 
 awaitable<Response> run_sync(const AppRoutes& wiring, Context& context) {
   auto run = read_run(wiring, context);
   if (!run) co_return error_response(run.error());
-  const bool audited = is_audited(*run);
-  const auto finished = co_await on_engine<engine::FinishedRun>(
-      [&](auto done) { wiring.engine.run_and_wait(std::move(*run), std::move(done)); });
+  const auto line = ShellLine::of(wiring, context, *run);
+  const auto finished = co_await on_engine<engine::FinishedRun>([&](auto done) {
+    if (!line) return wiring.engine.run_and_wait(std::move(*run), std::move(done));
+    wiring.engine.run_and_wait(
+        std::move(*run),
+        [line, done = std::move(done)](Result<engine::FinishedRun> ended) mutable {
+          line->finished(ended);
+          done(std::move(ended));
+        },
+        [line](const Result<engine::RunTicket>& started) { line->started(started); });
+  });
   if (!finished) co_return error_response(finished.error());
-  if (audited) audit(wiring, context, "shell line ended", finished->ticket, finished->return_code);
   auto output = wiring.engine.outputs().read(finished->ticket.app, finished->run_number, 0, kMaxSyncOutput);
   // Its caller has all there is: nobody waits for the removal.
   wiring.engine.remove_app(finished->ticket.app, finished->ticket.generation, true, [](Result<void>) {});

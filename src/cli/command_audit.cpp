@@ -134,7 +134,7 @@ void add_audit_command(CLI::App& root, Context& context) {
             ->check(CLI::Range(std::size_t{1}, kPage * (kMostPages - 1)));
         verb.add_option("--since", options.since,
                         "only entries since then: a duration (90s, 2h, PT10M) ago, or a local time (2025-01-31T08:00)");
-        verb.add_option("--user", options.user, "only what this user did (-U says who asks)");
+        verb.add_option("--by", options.user, "only what this user did");
         verb.add_option("-a,--app", options.app, "only entries about this app");
         verb.add_flag("-j,--json", options.json, "as --format json: each entry whole, with its hash");
         verb.add_option("--format", options.format, "table or json")->check(CLI::IsMember({"table", "json"}));

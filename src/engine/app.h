@@ -27,6 +27,7 @@ struct Engine::App {
   std::optional<runtime::RunId> outgoing_id;            // a handed-over run that may still end beside the newest one
   std::optional<platform::TerminalSize> terminal_size;  // its run is to have a terminal
   std::shared_ptr<platform::UniqueFd> terminal;         // of the run that has just started
+  bool awaited = false;                                 // the caller of its on-demand run waits for the end
   bool attended = true;                                 // somebody is at its terminal
   std::vector<core::RunNumber> kept_runs;               // older runs whose output is kept, newest first
 

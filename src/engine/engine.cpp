@@ -399,22 +399,17 @@ void Engine::wait_output(std::string name, std::string run_id, std::uint64_t pos
 // ---- on-demand runs
 // ---------------------------------------------------------------------------------------------------
 
-void Engine::run(OnDemandRequest request, Done<RunTicket> done) {
-  boost::asio::post(context_, [this, request = std::move(request), done = std::move(done)]() mutable {
-    create_on_demand(std::move(request), std::move(done), nullptr);
-  });
-}
-
-void Engine::run_and_wait(OnDemandRequest request, Done<FinishedRun> done) {
-  boost::asio::post(context_, [this, request = std::move(request), done = std::move(done)]() mutable {
-    create_on_demand(std::move(request), nullptr, std::move(done));
-  });
-}
-
-void Engine::run_in_terminal(OnDemandRequest request, Done<RunTicket> started, Done<FinishedRun> finished) {
+void Engine::run(OnDemandRequest request, Done<RunTicket> started, Done<FinishedRun> finished) {
   boost::asio::post(context_, [this, request = std::move(request), started = std::move(started),
                                finished = std::move(finished)]() mutable {
-    create_on_demand(std::move(request), std::move(started), std::move(finished));
+    create_on_demand(std::move(request), false, std::move(started), std::move(finished));
+  });
+}
+
+void Engine::run_and_wait(OnDemandRequest request, Done<FinishedRun> finished, Done<RunTicket> started) {
+  boost::asio::post(context_, [this, request = std::move(request), started = std::move(started),
+                               finished = std::move(finished)]() mutable {
+    create_on_demand(std::move(request), true, std::move(started), std::move(finished));
   });
 }
 
@@ -472,7 +467,8 @@ Result<std::string> Engine::on_demand_name(const OnDemandRequest& request) const
   return asked;
 }
 
-void Engine::create_on_demand(OnDemandRequest request, Done<RunTicket> started, Done<FinishedRun> finished) {
+void Engine::create_on_demand(OnDemandRequest request, bool awaited, Done<RunTicket> started,
+                              Done<FinishedRun> finished) {
   auto refuse = [&](const Error& error) {
     if (started) started(std::unexpected(error));
     if (finished) finished(std::unexpected(error));
@@ -492,13 +488,13 @@ void Engine::create_on_demand(OnDemandRequest request, Done<RunTicket> started, 
   if (started) app.started_waiters.push_back(std::move(started));
   if (finished) app.finished_waiters.push_back(std::move(finished));
   app.terminal_size = request.terminal;
+  app.awaited = awaited;
   publish(app);
 
   store::SavedApp saved{app.name(), {}, {}};
   saved.state = boost::json::serialize(core::save_state(app.state, now));
   saved.definition = boost::json::serialize(core::write_definition(*app.state.definition, core::SecretFields::omit));
-  if (!app.finished_waiters.empty() && !app.terminal_size) {
-    // Its caller waits for the end, so the start need not wait for the disk: most such runs end before the commit.
+  if (awaited) {  // most such runs end before the commit
     states_.save_app(std::move(saved));
     return feed(app, core::event::Defined{});
   }

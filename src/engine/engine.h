@@ -78,14 +78,15 @@ struct OnDemandRequest {
   bool numbered_name = false;      // `definition.name` is a base: take the first free "<name>_<k>"
   std::chrono::seconds timeout{0};
   std::chrono::seconds lifetime{0};
-  std::optional<platform::TerminalSize> terminal;  // for run_in_terminal()
+  // It has one for stdin and output. The keeper holds our end too, so that the run outlives this daemon.
+  std::optional<platform::TerminalSize> terminal;
 };
 
 struct RunTicket {
   std::string app;
   std::string run_id;
   std::uint64_t generation = 0;
-  std::shared_ptr<platform::UniqueFd> terminal;  // of run_in_terminal(): our end, which does not block
+  std::shared_ptr<platform::UniqueFd> terminal;  // our end, which does not block
 };
 
 struct FinishedRun {
@@ -128,12 +129,12 @@ class Engine {
   // Errors: conflict when other apps depend on it, unless `force`.
   void remove_app(std::string name, std::uint64_t generation, bool force, Done<> done);
 
-  void run(OnDemandRequest request, Done<RunTicket> done);
-  // `done` when the run has ended and its output is stored. The app stays until remove_app() or its lifetime's end.
-  void run_and_wait(OnDemandRequest request, Done<FinishedRun> done);
-
-  // A run with a terminal for stdin and output. The keeper holds our end too, so that the run outlives this daemon.
-  void run_in_terminal(OnDemandRequest request, Done<RunTicket> started, Done<FinishedRun> finished);
+  // `started` when it runs, and it is on disk; `finished` when the run has ended and its output is stored. Both are
+  // told of an error, `finished` also when the app is removed before; either may be null, and neither survives a
+  // restart of the daemon. The app stays until remove_app() or its lifetime's end.
+  void run(OnDemandRequest request, Done<RunTicket> started, Done<FinishedRun> finished = nullptr);
+  // The same for a caller who waits for the end, so that the start need not wait for the disk.
+  void run_and_wait(OnDemandRequest request, Done<FinishedRun> finished, Done<RunTicket> started = nullptr);
   // Again, after a restart of the daemon. A run that nobody attaches to within kUnattendedTerminal is ended. Errors:
   // not_found, conflict when somebody is attached.
   void attach_terminal(std::string name, std::uint64_t generation, Done<RunTicket> attached,
@@ -221,7 +222,7 @@ class Engine {
   [[nodiscard]] App* app_of(const LiveRun& run);  // whose newest or handed-over run it is
   [[nodiscard]] LiveRun* live_run(const App& app, core::RunNumber number);
 
-  void create_on_demand(OnDemandRequest request, Done<RunTicket> started, Done<FinishedRun> finished);
+  void create_on_demand(OnDemandRequest request, bool awaited, Done<RunTicket> started, Done<FinishedRun> finished);
   [[nodiscard]] Result<std::string> on_demand_name(const OnDemandRequest& request) const;
   void answer_started(App& app, const std::string* failure);
   void watch_unattended(App& app);

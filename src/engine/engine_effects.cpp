@@ -118,10 +118,9 @@ void Engine::start_run(App& app, core::RunNumber number) {
   if (app.run_number != 0 && app.run_number != number) app.kept_runs.insert(app.kept_runs.begin(), app.run_number);
   if (supervisor_.find(app.run_id) != nullptr) app.outgoing_id = app.run_id;
   const auto target = std::exchange(app.attach, std::nullopt);
-  const LiveRun& run =
-      target ? supervisor_.attach(*app.state.definition, app.generation, number, *target)
-             : supervisor_.start(*app.state.definition, app.generation, number, launch_, runtime::RunKind::app,
-                                 !app.finished_waiters.empty() && !app.terminal_size, app.terminal_size);
+  const LiveRun& run = target ? supervisor_.attach(*app.state.definition, app.generation, number, *target)
+                              : supervisor_.start(*app.state.definition, app.generation, number, launch_,
+                                                  runtime::RunKind::app, app.awaited, app.terminal_size);
   app.run_id = run.id;
   app.run_number = number;
   app.pid = 0;

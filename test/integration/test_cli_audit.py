@@ -62,13 +62,13 @@ def test_the_trail_is_shown_newest_last_and_found_by_user_app_and_time(appc):
     assert ids("-n", "1") == [COUNT]
     assert ids("--tail", "1500") == list(range(COUNT - 1499, COUNT + 1))
     assert ids("-n", "100000") == list(range(1, COUNT + 1))
-    assert ids("--user", "alice") == [500, 1000, 1500, 2000, 2500]
-    assert ids("--user", "alice", "-n", "2") == [2000, 2500]
-    assert ids("--user", "carol") == []
-    assert ids("-a", "app-3", "--user", "bob", "-n", "3") == [number for number in range(1, COUNT) if number % 7 == 3 and number % 500][-3:]
+    assert ids("--by", "alice") == [500, 1000, 1500, 2000, 2500]
+    assert ids("--by", "alice", "-n", "2") == [2000, 2500]
+    assert ids("--by", "carol") == []
+    assert ids("-a", "app-3", "--by", "bob", "-n", "3") == [number for number in range(1, COUNT) if number % 7 == 3 and number % 500][-3:]
     # Without -n it is everything since then; an entry from before the clock was set right hides none that are older.
     assert ids(*since(2200)) == [number for number in range(2200, COUNT + 1) if number != SET_BACK]
-    assert ids(*since(2200), "--user", "alice") == [2500]
+    assert ids(*since(2200), "--by", "alice") == [2500]
     assert ids(*since(0), "-n", "3") == newest[-3:]
     assert ids("--since", "1h") == []
 
@@ -80,7 +80,7 @@ def test_the_trail_is_shown_newest_last_and_found_by_user_app_and_time(appc):
     assert rest == ["alice", "10.0.0.1", "nobody", f"app-{COUNT % 7}", str(COUNT % 3), "shell line ended"]
     odd = appc("audit", *since(MALFORMED))[0].splitlines()[1]
     assert odd.split(maxsplit=6)[1:] == ["-", "-", "-", "-", "-", "no JSON ?[2J"]
-    assert len(appc("audit", "--user", "carol")[0].splitlines()) == 1
+    assert len(appc("audit", "--by", "carol")[0].splitlines()) == 1
 
     # Whole enough to check the chain of hashes.
     entries = json.loads(appc("audit", "--format", "json", "-n", "1200")[0])
@@ -95,11 +95,12 @@ def test_a_shell_line_is_in_the_trail_of_whoever_may_see_it(fresh_daemon, tmp_pa
     appc("exec", "exit 3", code=3)
     admin = fresh_daemon.client()
     admin.syncrun(command="exit 6", shell=True)
-    lines = eventually(lambda: len(found := appc("audit", "--since", "1h")[0].splitlines()) == 3 and found, "both are noted")
-    started, ended = (line.split(maxsplit=6) for line in lines[1:])
-    assert started[1:3] == ["admin", "127.0.0.1"] and started[5:] == ["-", "shell line started"]
-    assert ended[1:4] == started[1:4] and ended[5:] == ["6", "shell line ended"]
-    assert [entry["record"]["exit_code"] for entry in json.loads(appc("audit", "-j", "-a", ended[4])[0])] == [6]
+    lines = eventually(lambda: len(found := appc("audit", "--since", "1h")[0].splitlines()) == 5 and found, "both are noted")
+    for number, code in ((1, "3"), (3, "6")):
+        started, ended = (line.split(maxsplit=6) for line in lines[number:number + 2])
+        assert started[1:3] == ["admin", "127.0.0.1"] and started[5:] == ["-", "shell line started"]
+        assert ended[1:5] == started[1:5] and ended[5:] == [code, "shell line ended"]
+    assert [entry["record"].get("exit_code") for entry in json.loads(appc("audit", "-j", "-a", ended[4])[0])] == [None, 6]
 
     admin.ok("PUT", "/appmesh/user/viewer", body={"key": "View-for-tests-1", "roles": ["view"]})
     _, err = appc("-U", "viewer", "-X", "View-for-tests-1", "audit", code=1)

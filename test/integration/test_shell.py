@@ -234,7 +234,21 @@ def test_shells_and_shell_lines_are_audited(shell, daemon, admin, tmp_path):
     started = next(each for each in audit(admin, "shell started") if each["process_uuid"] == ended["process_uuid"])
     assert started["user"] == "admin" and started["os_user"] and started["peer"] == "127.0.0.1" and started["app"]
     admin.syncrun(command="exit 6", shell=True)
-    assert eventually(lambda: [each for each in audit(admin, "shell line ended") if each["exit_code"] == 6], "so is a line")
+    line = eventually(lambda: [each for each in audit(admin, "shell line ended") if each["exit_code"] == 6], "so is a line")[0]
+    assert line["process_uuid"] in [each["process_uuid"] for each in audit(admin, "shell line started")]
+
+    def line_of(run, action):
+        return [each for each in audit(admin, action) if each["process_uuid"] == run["process_uuid"]]
+
+    gate = tmp_path / "gate"
+    run = admin.ok("POST", "/appmesh/app/run", body={"command": f"while [ ! -e {gate} ]; do sleep 0.05; done; exit 7", "shell": True}).json
+    eventually(lambda: line_of(run, "shell line started"), "a line is noted while it runs")
+    assert not line_of(run, "shell line ended")
+    gate.touch()
+    assert eventually(lambda: line_of(run, "shell line ended"), "and its end, though nobody waits for it")[0]["exit_code"] == 7
+    run = admin.ok("POST", "/appmesh/app/run", body={"command": "sleep 300", "shell": True}).json
+    admin.ok("DELETE", f"/appmesh/app/{run['name']}")
+    eventually(lambda: line_of(run, "shell line removed") or line_of(run, "shell line ended"), "so is one that is removed")
 
     entries = admin.ok("GET", "/appmesh/audit", query={"limit": 1000}).json
     for newer, older in zip(entries, entries[1:]):
