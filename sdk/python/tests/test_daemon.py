@@ -1,5 +1,7 @@
 """The clients against the real daemon, over each transport: what the scenarios of the contract leave out."""
 
+import errno
+import resource
 import stat
 import threading
 
@@ -285,3 +287,19 @@ def test_a_worker_outside_of_the_daemon_says_so_at_once(monkeypatch):
 def test_a_missing_local_file_is_the_callers_mistake(client, tmp_path):
     with pytest.raises(FileNotFoundError):
         client.upload_file(str(tmp_path / "nobody"), "/tmp/nobody")
+
+
+def test_a_full_local_disk_says_so_and_leaves_nothing(client, tmp_path):
+    remote, local = tmp_path / "remote", tmp_path / "local"
+    remote.write_bytes(bytes(4_000_000))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, before[1]))  # this process's files alone
+    try:
+        with pytest.raises(OSError) as caught:
+            client.download_file(str(remote), str(local))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert caught.value.errno == errno.EFBIG
+    assert [each.name for each in tmp_path.iterdir()] == ["remote"]
+    client.download_file(str(remote), str(local))
+    assert local.stat().st_size == 4_000_000

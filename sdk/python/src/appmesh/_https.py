@@ -8,7 +8,7 @@ import time
 from typing import IO, Dict, Iterable, List, Optional, Tuple
 
 from ._core import http1, tls
-from ._core.exchange import BLOCK, MAX_IDLE, Address, Exchange, Sink, blocks_of
+from ._core.exchange import BLOCK, MAX_IDLE, Address, Exchange, LocalFailure, Sink, blocks_of
 from ._core.message import Request, Response
 from .exceptions import AppMeshDisconnectedError
 
@@ -140,4 +140,6 @@ class HttpsConnections:
             raise attempt.timed_out() from error
         except (OSError, http1.BadResponse) as error:
             raise attempt.failed(error) from error
+        except LocalFailure as failure:
+            raise failure.error from None
         return attempt.response()

@@ -47,10 +47,21 @@ class Address:
         return AppMeshDisconnectedError(f"cannot connect to {self.authority}: {error}")
 
 
+class LocalFailure(Exception):
+    """Reading or writing the local file failed, which says nothing about the daemon: `error` is for the caller."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
 def blocks_of(upload: IO[bytes], length: int) -> Iterator[bytes]:
-    """The first `length` bytes of a local file."""
+    """The first `length` bytes of a local file. Raises LocalFailure."""
     while length:
-        block = upload.read(min(BLOCK, length))
+        try:
+            block = upload.read(min(BLOCK, length))
+        except OSError as error:
+            raise LocalFailure(error) from error
         if not block:
             raise AppMeshDisconnectedError("the local file became shorter while it was sent")
         yield block
@@ -95,15 +106,18 @@ class Exchange:
         return self._parser.done
 
     def feed(self, data: bytes) -> None:
-        """What came; empty when the connection has ended. Raises what `failed` understands."""
+        """What came; empty when the connection has ended. Raises what `failed` understands, and LocalFailure."""
         if not data and not self._started:
             raise ConnectionResetError("the connection ended before an answer")
         self._started = True
         found = self._parser.feed(data)
         head = self._parser.head
         if self._sink and head is not None and head.status == 200:
-            for piece in found:
-                self._sink(piece)
+            try:
+                for piece in found:
+                    self._sink(piece)
+            except OSError as error:
+                raise LocalFailure(error) from error
         else:
             self._pieces += found
 
