@@ -1,12 +1,9 @@
 #include "message_connection.h"
 
-#include <algorithm>
 #include <array>
 #include <chrono>
-#include <cstring>
 
 #include <appmesh/error.h>
-#include <appmesh/wire/frame.h>
 #include <appmesh/wire/message.h>
 #include <openssl/rand.h>
 
@@ -16,7 +13,6 @@ namespace appmesh::detail {
 namespace {
 
 constexpr std::string_view kEventPath = "/appmesh/event";
-constexpr std::size_t kReadBytes = 64 * 1024;
 constexpr std::size_t kSmallBody = 16 * 1024;  // goes out with its head, in one record
 constexpr std::size_t kKeptBuffer = 1024 * 1024;
 constexpr std::chrono::milliseconds kSurelyThere{10};
@@ -34,11 +30,11 @@ std::string random_prefix() {
 
 MessageConnection::MessageConnection(const Url& url, SSL_CTX* context, const TransportOptions& options,
                                      tls::Deadline deadline, int cancel, EventHandler on_event, EndHandler on_end)
-    : max_message_bytes_(options.max_body_bytes + options.max_header_bytes),
-      on_event_(std::move(on_event)),
+    : on_event_(std::move(on_event)),
       on_end_(std::move(on_end)),
       prefix_(random_prefix()),
-      connection_(url, context, options.tls.verify != TlsOptions::Verify::kOff, deadline, cancel) {
+      connection_(url, context, options.tls.verify != TlsOptions::Verify::kOff, deadline, cancel),
+      incoming_(options.max_body_bytes + options.max_header_bytes) {
   connection_.share();
 }
 
@@ -125,37 +121,14 @@ void MessageConnection::let_another_read() {
 
 void MessageConnection::read_one(tls::Deadline deadline, int cancel) {
   for (;;) {
-    const std::string_view rest = std::string_view(incoming_).substr(taken_, filled_ - taken_);
-    std::size_t wanted = wire::kFrameHeaderBytes;
-    if (rest.size() >= wire::kFrameHeaderBytes) {
-      const auto length = wire::read_frame_header(rest);
-      if (!length || *length == 0 || *length > max_message_bytes_) {
-        throw ClientError(ErrorKind::kProtocol, "the server's frame is none, or too large");
-      }
-      wanted += *length;
-      if (rest.size() >= wanted) {
-        hand_on(rest.substr(wire::kFrameHeaderBytes, *length));
-        taken_ += wanted;
-        if (taken_ == filled_) {
-          taken_ = filled_ = 0;
-          if (incoming_.size() > kKeptBuffer) incoming_ = {};
-        }
-        return;
-      }
+    if (const auto message = incoming_.front()) {
+      hand_on(*message);
+      incoming_.pop();
+      return;
     }
-    if (taken_ > 0) {
-      std::memmove(incoming_.data(), incoming_.data() + taken_, filled_ - taken_);
-      filled_ -= taken_;
-      taken_ = 0;
-    }
-    // A large message is read into the memory that it will need, but not before most of it has come. What is there is
-    // kept between messages: to fill it with zeros for each would cost more than to read them.
-    const std::size_t room = std::max(kReadBytes, std::min(wanted - std::min(wanted, filled_), filled_));
-    if (incoming_.size() < filled_ + room) incoming_.resize(filled_ + room);
-    const std::size_t count =
-        connection_.read_shared({incoming_.data() + filled_, incoming_.size() - filled_}, tls_, deadline, cancel);
-    filled_ += count;
+    const std::size_t count = connection_.read_shared(incoming_.room(), tls_, deadline, cancel);
     if (count == 0) throw ClientError(ErrorKind::kClosed, "the server closed the connection");
+    incoming_.filled(count);
   }
 }
 

@@ -18,6 +18,7 @@
 
 #include <appmesh/transport.h>
 
+#include "frame_buffer.h"
 #include "tls_connection.h"
 
 namespace appmesh::detail {
@@ -56,7 +57,6 @@ class MessageConnection {
   void end(const std::string& reason);
   void let_another_read();  // under mutex_
 
-  const std::uint64_t max_message_bytes_;
   const EventHandler on_event_;
   const EndHandler on_end_;
   const std::string prefix_;
@@ -75,10 +75,7 @@ class MessageConnection {
   tls::Clock::time_point last_answer_;
   std::atomic<bool> ended_{false};
 
-  // Only the thread that reads: bytes up to filled_ have come, those before taken_ were handed on.
-  std::string incoming_;
-  std::size_t filled_ = 0;
-  std::size_t taken_ = 0;
+  FrameBuffer incoming_;  // only the thread that reads
   std::thread reader_;
 };
 

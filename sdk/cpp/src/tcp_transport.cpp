@@ -7,19 +7,15 @@
 
 #include "file_channel.h"
 #include "message_connection.h"
+#include "tcp_url.h"
 
 namespace appmesh {
 namespace {
 
-constexpr std::uint16_t kTcpPort = 6059;
-constexpr std::string_view kTcpScheme = "tcp://";
-
 class TcpTransport final : public Transport {
  public:
-  TcpTransport(std::string_view url, TransportOptions options) : options_(std::move(options)) {
-    if (url.starts_with(kTcpScheme)) url.remove_prefix(kTcpScheme.size());
-    url_ = Url::parse(url, kTcpPort);
-  }
+  TcpTransport(std::string_view url, TransportOptions options)
+      : url_(detail::parse_tcp_url(url)), options_(std::move(options)) {}
   ~TcpTransport() override {
     if (connection_) connection_->abort("the client was closed");
   }
@@ -99,8 +95,8 @@ std::unique_ptr<Transport> make_tcp_transport(std::string_view url, TransportOpt
 }
 
 std::unique_ptr<Transport> make_transport(std::string_view url, TransportOptions options) {
-  return url.starts_with(kTcpScheme) ? make_tcp_transport(url, std::move(options))
-                                     : make_https_transport(url, std::move(options));
+  return detail::is_tcp_url(url) ? make_tcp_transport(url, std::move(options))
+                                 : make_https_transport(url, std::move(options));
 }
 
 }  // namespace appmesh

@@ -8,11 +8,12 @@
 #include <unistd.h>
 
 #include "client_json.h"
+#include "slot_server.h"
+#include "tcp_url.h"
+#include "worker_calls.h"
 
 namespace appmesh {
 namespace {
-
-constexpr int kRetryMilliseconds = 100;
 
 std::string from_environment(std::string given, const char* variable) {
   if (!given.empty()) return given;
@@ -24,7 +25,7 @@ std::string from_environment(std::string given, const char* variable) {
 }
 
 void check_superseded(const Response& response) {
-  if (response.status == 412) {
+  if (detail::is_superseded(response)) {
     throw ClientError(ErrorKind::kSuperseded, "a newer process of this app has taken this one's place", 412);
   }
 }
@@ -46,55 +47,70 @@ Worker::~Worker() {
   ::close(wake_);
 }
 
-Response Worker::exchange(std::string_view method, std::string_view body) {
-  Request request;
-  request.method = method;
-  request.path = path_;
-  request.query.emplace_back("process_key", options_.process_key);
-  request.headers.emplace_back("User-Agent", "appmesh/cpp");
+Response Worker::exchange(std::string_view method, unsigned slot, std::string_view body) {
+  if (slot >= kMaxSlots) {
+    throw ClientError(ErrorKind::kUsage, "slot " + std::to_string(slot) + ": a worker has the slots 0 to " +
+                                             std::to_string(kMaxSlots - 1));
+  }
+  Request request = detail::worker_request(method, path_, options_.process_key, slot);
   request.body = body;
   return transport_->exchange(request);
 }
 
-std::string Worker::fetch_task() {
+std::string Worker::fetch_task(unsigned slot) {
   for (int tries = 0;; ++tries) {
     if (stopped_) throw ClientError(ErrorKind::kCancelled, "the worker was stopped");
     try {
-      Response response = exchange("GET", {});
+      Response response = exchange("GET", slot, {});
       if (response.status == 200) return std::move(response.body);
       check_superseded(response);
       detail::fail(response);
     } catch (const ClientError& error) {
-      // The daemon may be restarting, or a proxy in between may have had enough of waiting.
-      const bool passing = error.connection_lost() || error.kind() == ErrorKind::kStatus;
-      if (!passing || error.status() == 400 || error.status() == 404) throw;
-      if (options_.retries && tries >= *options_.retries) throw;
+      if (!detail::may_fetch_again(error) || (options_.retries && tries >= *options_.retries)) throw;
     }
     pollfd pause{wake_, POLLIN, 0};
-    ::poll(&pause, 1, kRetryMilliseconds);
+    ::poll(&pause, 1, static_cast<int>(detail::kFetchAgainAfter.count()));
   }
 }
 
-void Worker::send_result(std::string_view result) {
-  const Response response = exchange("PUT", result);
+void Worker::send_result(std::string_view result, unsigned slot) {
+  const Response response = exchange("PUT", slot, result);
   if (response.status == 200) return;
   check_superseded(response);
   detail::fail(response);
 }
 
-void Worker::serve(const std::function<std::string(std::string payload)>& work) {
-  try {
-    for (;;) {
-      const std::string result = work(fetch_task());
-      try {
-        send_result(result);
-      } catch (const ClientError& error) {
-        // Nobody waits for that result any more, or the daemon is away: then the task comes again.
-        if (error.status() != 417 && !error.connection_lost()) throw;
-      }
+void Worker::serve(const std::function<std::string(std::string payload)>& work, unsigned slots) {
+  if (slots == 0 || slots > kMaxSlots) {
+    throw ClientError(ErrorKind::kUsage, "a worker has 1 to " + std::to_string(kMaxSlots) + " slots");
+  }
+  if (slots == 1) return serve_one(work);
+  if (!detail::is_tcp_url(options_.url)) {
+    throw ClientError(ErrorKind::kUsage, "over https:// exchanges follow one another: use tcp:// for several slots");
+  }
+  detail::SlotServer(options_, path_, slots, stopped_, wake_).serve(work);
+}
+
+void Worker::serve_one(const std::function<std::string(std::string payload)>& work) {
+  const auto ends_it = [](const ClientError& error) {
+    return error.kind() == ErrorKind::kSuperseded || error.kind() == ErrorKind::kCancelled;
+  };
+  for (;;) {
+    std::string payload;
+    try {
+      payload = fetch_task();
+    } catch (const ClientError& error) {
+      if (ends_it(error)) return;
+      throw;
     }
-  } catch (const ClientError& error) {
-    if (error.kind() != ErrorKind::kSuperseded && error.kind() != ErrorKind::kCancelled) throw;
+    const std::string result = work(std::move(payload));
+    try {
+      send_result(result);
+    } catch (const ClientError& error) {
+      if (ends_it(error)) return;
+      // Nobody waits for that result any more, or the daemon is away: then the task comes again.
+      if (error.status() != 417 && !error.connection_lost()) throw;
+    }
   }
 }
 

@@ -349,6 +349,174 @@ void binary_task(const Place& place, const std::string& transport) {
   client.delete_app(name);
 }
 
+// Threads that are joined whatever happens, and the first thing that went wrong in one of them.
+class Crowd {
+ public:
+  ~Crowd() { join(); }
+  template <typename Work>
+  void add(Work work) {
+    threads_.emplace_back([this, work] {
+      try {
+        work();
+      } catch (const std::exception& error) {
+        const std::lock_guard lock(mutex_);
+        if (problem_.empty()) problem_ = error.what();
+      }
+    });
+  }
+  void end() {
+    join();
+    check(problem_.empty(), problem_);
+  }
+
+ private:
+  void join() {
+    for (auto& thread : threads_) thread.join();
+    threads_.clear();
+  }
+
+  std::mutex mutex_;
+  std::string problem_;
+  std::vector<std::thread> threads_;
+};
+
+// Removes an app in the end, which ends whoever waits for its tasks. Declared after the Crowd of those.
+struct Removed {
+  Client& client;
+  const std::string& name;
+  ~Removed() {
+    kind_of([&] { client.delete_app(name); });
+  }
+};
+
+std::int64_t tasks(Client& client, const std::string& app, const char* figure) {
+  const App found = client.get_app(app);
+  const auto* tasks = found.json().if_contains("tasks");
+  return tasks == nullptr ? 0 : tasks->at(figure).to_number<std::int64_t>();
+}
+
+// One Worker, each slot in a thread of its own.
+void slots_of_threads(const Place& place, Client& client, const std::string& transport) {
+  constexpr unsigned kSlots = 4;
+  const std::string name = fresh("slots");
+  Relay relay(place.ports.at(transport));
+  auto options = pose_as_worker(place, transport, client, name);
+  options.url = place.url(transport, relay.port());
+  appmesh::Worker worker(options);
+  std::vector<std::string> in_hand(kSlots);
+  Crowd fetching, callers;
+  const Removed removed{client, name};
+  for (unsigned slot = 0; slot < kSlots; ++slot) fetching.add([&, slot] { in_hand[slot] = worker.fetch_task(slot); });
+  for (unsigned task = 0; task < kSlots; ++task) {
+    callers.add([&, task] {
+      const std::string payload = "task " + std::to_string(task);
+      check(client.run_task(name, payload, 60s) == "answer to " + payload, "the answer reaches its caller");
+    });
+  }
+  fetching.end();
+  check(std::set(in_hand.begin(), in_hand.end()).size() == kSlots && tasks(client, name, "active") == kSlots,
+        "each slot has a task of its own, and none is answered");
+  relay.drop();
+  for (unsigned slot = 0; slot < kSlots; ++slot)
+    check(worker.fetch_task(slot) == in_hand[slot], "an unanswered task comes again, to its slot");
+  for (const unsigned slot : {2, 0, 3, 1}) worker.send_result("answer to " + in_hand[slot], slot);
+  callers.end();
+  Crowd stopped;
+  for (unsigned slot = 0; slot < kSlots; ++slot) {
+    stopped.add([&, slot] {
+      check(kind_of([&] { worker.fetch_task(slot); }) == ErrorKind::kCancelled, "stop() ends the wait of every slot");
+    });
+  }
+  worker.stop();
+  stopped.end();
+}
+
+// A process that serves four slots with one thread, and works only once there is a file `gate`.
+int be_worker(const std::string& url, const std::string& ca, const std::string& gate) {
+  appmesh::Worker worker({.url = url, .transport = {.tls = {appmesh::TlsOptions::Verify::kPath, ca}}});
+  worker.serve(
+      [&](const std::string& payload) {
+        std::ofstream(gate + ".log", std::ios::app) << payload << '\n' << std::flush;
+        eventually([&] { return std::filesystem::exists(gate); }, "the gate opens");
+        return "answer to " + payload;
+      },
+      4);
+  return 0;
+}
+
+void slots_of_one_thread(const Place& place, Client& client, const std::string& transport) {
+  const std::string name = fresh("slots");
+  const std::string gate = std::string(variable("APPMESH_CONTRACT_SCRATCH")) + "/" + name;
+  Relay relay(place.ports.at(transport));
+  client.add_app(App(name, std::filesystem::read_symlink("/proc/self/exe").string() + " --worker " +
+                               place.url(transport, relay.port()) + " " + variable("APPMESH_CONTRACT_CA") + " " +
+                               gate));
+  eventually([&] { return client.get_app(name).pid().has_value(); }, "the worker runs");
+  const auto call = [&](const std::string& payload) {
+    check(client.run_task(name, payload, 60s) == "answer to " + payload, "the answer reaches its caller");
+  };
+  Crowd callers;
+  const Removed removed{client, name};
+  for (int task = 0; task < 6; ++task) callers.add([=] { call("first " + std::to_string(task)); });
+  eventually([&] { return tasks(client, name, "active") == 4 && tasks(client, name, "queued") == 2; },
+             "four tasks are in hand at once");
+  relay.drop();
+  std::ofstream(gate).close();
+  callers.end();
+  std::map<std::string, int> worked_on;
+  std::ifstream log(gate + ".log");
+  for (std::string line; std::getline(log, line);) ++worked_on[line];
+  check(worked_on.size() == 6, "every task was worked on");
+  for (const auto& [payload, times] : worked_on) check(times <= 2, payload + " comes again, but once");
+  // Under load, with connections that end amid it.
+  for (int caller = 0; caller < 8; ++caller) {
+    callers.add([=] {
+      for (int task = 0; task < 50; ++task) call("load " + std::to_string(caller) + "." + std::to_string(task));
+    });
+  }
+  for (const int answered : {50, 150, 250}) {
+    eventually([&] { return tasks(client, name, "answered") >= answered; }, "tasks are answered");
+    relay.drop();
+  }
+  callers.end();
+  check(tasks(client, name, "answered") == 406 && tasks(client, name, "interrupted") == 0, "each task has one answer");
+}
+
+// What ends serve() with several slots, and how.
+void end_of_slots(const Place& place, Client& client, const std::string& transport) {
+  const std::string name = fresh("slots");
+  const auto options = pose_as_worker(place, transport, client, name);
+  appmesh::Worker worker(options);
+  appmesh::Worker old(options);
+  Crowd caller, serving;
+  const Removed removed{client, name};
+  caller.add([&] { check(client.run_task(name, "payload", 60s) == "at last", "the task that failed comes again"); });
+  std::string thrown;
+  try {
+    worker.serve([](const std::string&) -> std::string { throw ClientError(ErrorKind::kCancelled, "of the work"); }, 4);
+  } catch (const ClientError& error) {
+    thrown = error.what();
+  }
+  check(thrown == "of the work", "what the work throws ends it");
+  serving.add([&] { worker.serve([&](const std::string&) { return worker.stop(), "at last"; }, 4); });
+  serving.end();
+  caller.end();
+
+  serving.add([&] { old.serve([](std::string payload) { return payload; }, 4); });
+  check(client.run_task(name, "it serves", 60s) == "it serves", "it serves");
+  client.disable_app(name);
+  eventually([&] { return !client.get_app(name).pid(); }, "the old process is gone");
+  client.enable_app(name);
+  serving.end();
+}
+
+void worker_with_slots(const Place& place, const std::string& transport) {
+  Client client = place.client(transport);
+  slots_of_threads(place, client, transport);
+  slots_of_one_thread(place, client, transport);
+  end_of_slots(place, client, transport);
+}
+
 struct Owner {
   uid_t user;
   gid_t group;
@@ -426,6 +594,7 @@ const std::vector<Scenario> kScenarios{
     {10, worker_superseded, {"https", "tcp"}},
     {11, binary_task, {"https", "tcp"}},
     {12, file_round_trip, {"https", "tcp"}},
+    {13, worker_with_slots, {"tcp"}},
 };
 
 }  // namespace
@@ -437,6 +606,7 @@ int main(int argc, char** argv) {
     return 0;
   }
   if (argc != 5) return 2;
+  if (std::string(argv[1]) == "--worker") return be_worker(argv[2], argv[3], argv[4]);
   Place place{.host = argv[1], .ports = {}};
   std::istringstream ports(argv[2]);
   for (const char* transport : {"https", "tcp", "wss"}) {

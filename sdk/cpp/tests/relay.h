@@ -1,4 +1,4 @@
-// Carries bytes between one client and the real daemon until it is cut, as a network does.
+// Carries bytes between one client and the real daemon until it is cut, for a moment or for good, as a network does.
 #pragma once
 
 #include <atomic>
@@ -38,6 +38,11 @@ class Relay {
     const std::lock_guard lock(mutex_);
     cut_ = true;
     ::shutdown(listener_, SHUT_RDWR);
+    for (const int socket : sockets_) ::shutdown(socket, SHUT_RDWR);
+  }
+  // Ends the connections that there are; new ones come through.
+  void drop() {
+    const std::lock_guard lock(mutex_);
     for (const int socket : sockets_) ::shutdown(socket, SHUT_RDWR);
   }
 

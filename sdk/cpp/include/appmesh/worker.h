@@ -1,6 +1,10 @@
 // The worker side of tasks: what a program that the daemon runs uses to get work and to give back results. It needs no
-// login: the key of this very process, which the daemon put into its environment, is the permission. One thread at a
-// time; stop() from any.
+// login: the key of this very process, which the daemon put into its environment, is the permission.
+//
+// A worker has 64 slots. Each is a worker to itself: one fetch, one task in hand, one result, in any order with the
+// others. Each slot belongs to one thread at a time. Over tcp:// threads may use the slots of one Worker beside each
+// other; over https:// exchanges follow one another, so that each thread needs a Worker of its own. stop() from any
+// thread.
 #pragma once
 
 #include <atomic>
@@ -26,23 +30,34 @@ struct WorkerOptions {
 
 class Worker {
  public:
+  static constexpr unsigned kMaxSlots = 64;
+
   // Throws kUsage when this process was not started by App Mesh.
   explicit Worker(WorkerOptions options = {});
   ~Worker();
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
 
-  // Waits for the next task and returns its payload. What was fetched and not answered comes again. Throws kSuperseded
-  // when a newer process of the app has taken this one's place, kCancelled after stop().
-  std::string fetch_task();
-  // The result of the task that was fetched last.
-  void send_result(std::string_view result);
-  // Fetches and answers until stop() or until it is superseded, which ends it without an error.
-  void serve(const std::function<std::string(std::string payload)>& work);
+  // Waits for the slot's next task and returns its payload. What was fetched and not answered comes again, to the same
+  // slot. Throws kSuperseded when a newer process of the app has taken this one's place, kCancelled after stop(),
+  // kUsage for a slot beyond 63.
+  std::string fetch_task(unsigned slot = 0);
+  // The result of the task that the slot fetched last.
+  void send_result(std::string_view result, unsigned slot = 0);
+
+  // Fetches and answers until stop() or until it is superseded, which ends it without an error; what `work` throws ends
+  // it, too.
+  //
+  // With more than one slot (tcp:// only, else kUsage; at most 64) the next tasks are fetched while this thread works,
+  // and results leave together: that makes workers faster whose tasks take microseconds. Tasks are still worked on one
+  // after another, so one may wait here behind a slow one while another process of the app is free by then. After
+  // stop(), what has come already is worked off first; tasks that are still in hand when the process ends fail.
+  void serve(const std::function<std::string(std::string payload)>& work, unsigned slots = 1);
   void stop();
 
  private:
-  Response exchange(std::string_view method, std::string_view body);
+  Response exchange(std::string_view method, unsigned slot, std::string_view body);
+  void serve_one(const std::function<std::string(std::string payload)>& work);
 
   WorkerOptions options_;
   std::string path_;
