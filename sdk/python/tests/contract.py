@@ -3,22 +3,26 @@
 
   contract.py --list
   contract.py HOST HTTPS_PORT,TCP_PORT,WSS_PORT SCENARIO TRANSPORT
+  contract.py --worker TRANSPORT HOST PORT    an app of the daemon that serves four slots, for scenario 13
 """
 
 import hashlib
 import os
 import pathlib
 import secrets
+import shlex
 import socket
 import stat
 import sys
 import threading
 import time
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
 import appmesh
 from appmesh import App, AppMeshClient, AppMeshClientTCP, AppMeshClientWSS
+from appmesh._core.message import Request
 
 NOT_APPLICABLE = 77
 EVERYWHERE = ("https", "tcp", "wss")
@@ -51,12 +55,16 @@ class Place(NamedTuple):
             assert made.login(self.user, self.password) is None
         return made
 
-    def worker(self, transport: str) -> Any:
-        if transport == "https":
-            return appmesh.AppMeshWorker(f"https://{self.host}:{self.port('https')}", self.ca_file, None)
-        if transport == "tcp":
-            return appmesh.AppMeshWorkerTCP(self.ca_file, None, (self.host, self.port("tcp")))
-        return appmesh.AppMeshWorkerWSS((self.host, self.port("wss")), self.ca_file)
+    def worker(self, transport: str, port: Optional[int] = None) -> Any:
+        return make_worker(transport, self.host, port or self.port(transport), self.ca_file)
+
+
+def make_worker(transport: str, host: str, port: int, ca_file: str) -> Any:
+    if transport == "https":
+        return appmesh.AppMeshWorker(f"https://{host}:{port}", ca_file, None)
+    if transport == "tcp":
+        return appmesh.AppMeshWorkerTCP(ca_file, None, (host, port))
+    return appmesh.AppMeshWorkerWSS((host, port), ca_file)
 
 
 SCENARIOS: Dict[int, Tuple[Callable[[Place, str], None], Tuple[str, ...]]] = {}
@@ -130,7 +138,13 @@ class Relay:
                 pass
         self._pairs = []
 
+    def drop(self) -> None:
+        """Ends the connections that there are; new ones come through."""
+        with self._lock:
+            self._close()
+
     def cut(self) -> None:
+        """For good."""
         with self._lock:
             self._cut = True
             self._listener.close()
@@ -414,7 +428,99 @@ def file_round_trip(place: Place, transport: str) -> None:
         }  # fmt: skip
 
 
+SLOTS = 4
+
+
+def tasks(client: Any, name: str, figure: str) -> int:
+    """A figure of the app's tasks, from its JSON."""
+    found = client._run(_view(name)).json().get("tasks", {})
+    return int(found.get(figure, 0))
+
+
+def _view(name: str) -> Any:
+    response = yield Request("GET", f"/appmesh/app/{name}")
+    return response
+
+
+@scenario(13)
+def worker_with_slots(place: Place, transport: str) -> None:
+    """A worker has a task in hand for each of its slots, answers them in any order, and gets unanswered ones again."""
+    with place.client(transport) as client, ThreadPoolExecutor(2 * SLOTS + 8) as pool:
+        for check in (slots_of_threads, slots_of_a_process):
+            name = fresh("slots")
+            try:
+                check(place, transport, client, name, pool)
+            finally:  # and with it whoever waits for its tasks
+                client.delete_app(name)
+
+
+def slots_of_threads(place: Place, transport: str, client: Any, name: str, pool: ThreadPoolExecutor) -> None:
+    """Threads share a worker, each with its slot."""
+    relay = Relay((place.host, place.port(transport)))
+    pose_as_worker(client, name)
+    worker = place.worker(transport, relay.port)
+    stop = threading.Event()
+    fetches = [pool.submit(worker.fetch_task, slot=slot, stop_event=stop) for slot in range(SLOTS)]
+    try:
+        payloads = [f"task {number}".encode() for number in range(SLOTS)]
+        calls = {payload: pool.submit(client.run_task_bytes, name, payload, timeout=60) for payload in payloads}
+        in_hand = [fetch.result(60) for fetch in fetches]
+        assert sorted(in_hand) == payloads, in_hand
+        assert tasks(client, name, "active") == SLOTS
+        relay.drop()
+        again = [worker.fetch_task(slot=slot) for slot in range(SLOTS)]
+        assert again == in_hand, (again, in_hand)
+        for slot in (2, 0, 3, 1):
+            worker.send_task_result(b"answer to " + in_hand[slot], slot=slot)
+        for payload, call in calls.items():
+            assert call.result(60) == b"answer to " + payload
+    finally:
+        stop.set()
+        relay.cut()
+        worker.close()
+
+
+def be_worker(transport: str, host: str, port: str) -> None:
+    """Answers nothing before every slot has a task in hand."""
+    worker = make_worker(transport, host, int(port), os.environ["CONTRACT_CA"])
+    all_busy = threading.Barrier(SLOTS)
+
+    def work(slot: int) -> None:
+        payload = worker.fetch_task(slot=slot)
+        all_busy.wait()
+        while True:
+            worker.send_task_result(b"answer to " + payload, slot=slot)
+            payload = worker.fetch_task(slot=slot)
+
+    with ThreadPoolExecutor(SLOTS) as pool:
+        list(pool.map(work, range(SLOTS)))
+
+
+def slots_of_a_process(place: Place, transport: str, client: Any, name: str, pool: ThreadPoolExecutor) -> None:
+    """A program that the daemon runs."""
+    line = [sys.executable, __file__, "--worker", transport, place.host, str(place.port(transport))]
+    app = App({"name": name, "command": " ".join(shlex.quote(word) for word in line)})
+    app.set_env("CONTRACT_CA", place.ca_file)
+    app.set_env("PYTHONPATH", str(pathlib.Path(appmesh.__file__).parents[1]))
+    client.add_app(app)
+    eventually(lambda: client.get_app(name).pid, "the worker runs")
+
+    def call(number: int) -> None:
+        payload = f"task {number}".encode()
+        assert client.run_task_bytes(name, payload, timeout=60) == b"answer to " + payload
+
+    first = [pool.submit(call, number) for number in range(SLOTS - 1)]
+    eventually(lambda: tasks(client, name, "active") == SLOTS - 1, "three tasks are in hand")
+    assert not any(each.done() for each in first)
+    rest = [pool.submit(call, number) for number in range(SLOTS, 100)]
+    for each in first + rest:
+        each.result(60)
+
+
 def main(arguments: List[str]) -> int:
+    if arguments[:1] == ["--worker"]:
+        be_worker(*arguments[1:])
+        return 0
     if arguments == ["--list"]:
         for number, (_, transports) in sorted(SCENARIOS.items()):
             for transport in transports:

@@ -192,6 +192,33 @@ def test_a_worker(with_client, daemon, name, monkeypatch):
     with_client(body)
 
 
+def test_a_worker_with_slots(with_client, daemon, name, monkeypatch):
+    async def body(client):
+        await client.add_app(App({"name": name, "command": "echo $APP_MESH_PROCESS_KEY; sleep 1000", "shell": True}))
+        key = (await client.get_app_output(name, timeout=10)).output.strip()
+        monkeypatch.setenv("APP_MESH_PROCESS_KEY", key)
+        monkeypatch.setenv("APP_MESH_APPLICATION_NAME", name)
+        worker = aio.AppMeshWorker(client=connect(daemon, with_client.transport))
+        fetches = asyncio.gather(*(worker.fetch_task(slot=slot) for slot in (0, 1, 7, 63)))
+        payloads = [b"a", b"b", b"c", b"d"]
+        calls = asyncio.gather(*(client.run_task_bytes(name, payload) for payload in payloads))
+        in_hand = dict(zip((0, 1, 7, 63), await fetches))
+        assert sorted(in_hand.values()) == payloads
+        for slot in (7, 0, 63, 1):
+            assert await worker.fetch_task(slot=slot) == in_hand[slot]
+            await worker.send_task_result(in_hand[slot] * 2, slot=slot)
+        assert await calls == [payload * 2 for payload in payloads]
+        for slot in (-1, 64):
+            with pytest.raises(ValueError, match="0 to 63"):
+                await worker.fetch_task(slot=slot)
+            with pytest.raises(ValueError, match="0 to 63"):
+                await worker.send_task_result("", slot=slot)
+        await worker.close()
+        await client.delete_app(name)
+
+    with_client(body)
+
+
 def test_a_daemon_that_is_not_there():
     async def main():
         async with aio.AppMeshClientTCP(("127.0.0.1", 1), False) as client:

@@ -14,7 +14,7 @@ import time
 import pytest
 
 from appmesh import AppMeshAppRemovedError, AppMeshDisconnectedError, RequestMessage, ResponseMessage
-from appmesh._core import duration, exchange, http1, run_watch, session, websocket
+from appmesh._core import app_calls, duration, exchange, http1, run_watch, session, websocket
 from appmesh._core.message import Headers, Request, Response
 
 
@@ -293,6 +293,19 @@ def an_attempt(method="GET", **options):
     request = Request(method, "/a", **options.pop("request", {}))
     options.setdefault("patience", 60)
     return exchange.Exchange(exchange.Address("https://host:7000/prefix"), request, {"X-A": "b"}, **options)
+
+
+@pytest.mark.parametrize(("slot", "query"), [(0, {}), (1, {"slot": "1"}), (63, {"slot": "63"})])
+def test_only_a_slot_other_than_0_is_named(slot, query):
+    for flow in (app_calls.fetch_task("app", "key", slot), app_calls.return_task("app", "key", b"", slot)):
+        assert next(flow).query == {"process_key": "key", **query}
+
+
+@pytest.mark.parametrize("slot", [-1, 64])
+def test_there_are_64_slots(slot):
+    for flow in (app_calls.fetch_task("app", "key", slot), app_calls.return_task("app", "key", b"", slot)):
+        with pytest.raises(ValueError, match="0 to 63"):
+            next(flow)
 
 
 def test_an_exchange_says_what_to_send_and_takes_the_answer_in_pieces():

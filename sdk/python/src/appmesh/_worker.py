@@ -44,7 +44,10 @@ def taken(response: Response) -> None:
 
 
 class Worker:
-    """Needs no login: the key of this very process, which the daemon put into its environment, is the permission."""
+    """Needs no login: the key of this very process, which the daemon put into its environment, is the permission.
+
+    A worker has 64 slots. Each is a worker to itself: one fetch, one task in hand, one result. Threads may use the slots
+    of one worker beside each other, each thread its own."""
 
     def __init__(self, client: AppMeshClient, log: Optional[logging.Logger]) -> None:
         self._client = client
@@ -52,12 +55,17 @@ class Worker:
         identity()
 
     def fetch_task(
-        self, *, stop_event: Optional[threading.Event] = None, max_retries: Optional[int] = None
+        self,
+        *,
+        stop_event: Optional[threading.Event] = None,
+        max_retries: Optional[int] = None,
+        slot: int = 0,
     ) -> bytes:
         """Waits for the next task and returns its payload. A failure (the daemon is restarting, say) is tried again, for
         ever and at least 100 ms apart.
 
         stop_event: give up when it is set. max_retries: so many tries after the first. Both then raise `AppMeshError`.
+        slot: 0 to 63, which the task comes to, and comes again to until it is answered; else `ValueError`.
         When a newer process has taken this one's place: `AppMeshProcessSupersededError`."""
         name, key = identity()
         tries = 0
@@ -66,7 +74,7 @@ class Worker:
             if stop_event is not None and stop_event.is_set():
                 raise AppMeshError("stopped while waiting for a task")
             try:
-                response = self._client._run(app_calls.fetch_task(name, key))
+                response = self._client._run(app_calls.fetch_task(name, key, slot))
                 if response.status == 200:
                     return response.body
                 check_superseded(response)
@@ -83,11 +91,11 @@ class Worker:
             if left > 0:
                 (stop_event or threading.Event()).wait(left)
 
-    def send_task_result(self, result: Union[str, bytes]) -> None:
-        """Gives the result of the task that was fetched last, as it is, to whoever waits for it. Where nobody does any
-        more it is dropped."""
+    def send_task_result(self, result: Union[str, bytes], *, slot: int = 0) -> None:
+        """Gives the result of the task that the slot fetched last, as it is, to whoever waits for it. Where nobody does
+        any more it is dropped."""
         name, key = identity()
-        response = self._client._run(app_calls.return_task(name, key, result))
+        response = self._client._run(app_calls.return_task(name, key, result, slot))
         taken(response)
 
     def task_fetch(self) -> Union[str, bytes]:

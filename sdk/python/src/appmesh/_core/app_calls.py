@@ -1,6 +1,6 @@
 """Calls about applications, their output, their runs and their tasks."""
 
-from typing import Any, List, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 from ..app import App
 from ..app_output import AppOutput
@@ -10,6 +10,8 @@ from .message import Flow, Request, Response, check, integer_header, json_body, 
 from .session_calls import Duration, parameters, segment
 
 MAX_TASK_SECONDS = 259_200
+MAX_SLOTS = 64
+"""Of one worker."""
 
 
 def _path(app_name: str, tail: str = "") -> str:
@@ -122,17 +124,24 @@ def cancel_task(app_name: str) -> Flow[bool]:
     return check((yield Request("DELETE", _path(app_name, "/task"))), 208).status == 200
 
 
-def fetch_task(app_name: str, process_key: str) -> Flow[Response]:
-    request = Request("GET", _path(app_name, "/task"), query={"process_key": process_key}, signed=False)
+def _worker_query(process_key: str, slot: int) -> Dict[str, str]:
+    if not 0 <= slot < MAX_SLOTS:
+        raise ValueError(f"slot: a number from 0 to {MAX_SLOTS - 1}, not {slot}")
+    # Daemons that know no slots have this one.
+    return {"process_key": process_key} if slot == 0 else {"process_key": process_key, "slot": str(int(slot))}
+
+
+def fetch_task(app_name: str, process_key: str, slot: int = 0) -> Flow[Response]:
+    request = Request("GET", _path(app_name, "/task"), query=_worker_query(process_key, slot), signed=False)
     response: Response = yield request
     return response
 
 
-def return_task(app_name: str, process_key: str, result: Union[str, bytes]) -> Flow[Response]:
+def return_task(app_name: str, process_key: str, result: Union[str, bytes], slot: int = 0) -> Flow[Response]:
     request = Request(
         "PUT",
         _path(app_name, "/task"),
-        query={"process_key": process_key},
+        query=_worker_query(process_key, slot),
         headers={"Content-Type": "application/octet-stream"},
         body=to_bytes(result),
         signed=False,

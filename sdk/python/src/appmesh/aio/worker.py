@@ -19,7 +19,10 @@ logger = logging.getLogger("appmesh")
 
 
 class AppMeshWorker:
-    """Gets tasks and gives results, over HTTPS unless another client is given."""
+    """Gets tasks and gives results, over HTTPS unless another client is given.
+
+    A worker has 64 slots. Each is a worker to itself: one fetch, one task in hand, one result. Coroutines may use the
+    slots of one worker beside each other, each coroutine its own."""
 
     def __init__(
         self,
@@ -33,14 +36,15 @@ class AppMeshWorker:
         identity()
         self._client = client or AppMeshClient(base_url, ssl_verify, ssl_client_cert, request_timeout)
 
-    async def fetch_task(self) -> bytes:
-        """Waits for the next task and returns its payload; failures are tried again, at least 100 ms apart. When a newer
-        process has taken this one's place: `AppMeshProcessSupersededError`."""
+    async def fetch_task(self, *, slot: int = 0) -> bytes:
+        """Waits for the next task and returns its payload; failures are tried again, at least 100 ms apart. slot: 0 to
+        63, which the task comes to, and comes again to until it is answered; else `ValueError`. When a newer process has
+        taken this one's place: `AppMeshProcessSupersededError`."""
         name, key = identity()
         while True:
             began = time.monotonic()
             try:
-                response = await self._client._run(app_calls.fetch_task(name, key))
+                response = await self._client._run(app_calls.fetch_task(name, key, slot))
                 if response.status == 200:
                     return response.body
                 check_superseded(response)
@@ -52,10 +56,10 @@ class AppMeshWorker:
             logger.warning("could not fetch a task, trying again: %s", problem)
             await asyncio.sleep(max(0.0, RETRY_SECONDS - (time.monotonic() - began)))
 
-    async def send_task_result(self, result: Union[str, bytes]) -> None:
-        """Gives the result of the task that was fetched last, as it is, to whoever waits for it."""
+    async def send_task_result(self, result: Union[str, bytes], *, slot: int = 0) -> None:
+        """Gives the result of the task that the slot fetched last, as it is, to whoever waits for it."""
         name, key = identity()
-        response = await self._client._run(app_calls.return_task(name, key, result))
+        response = await self._client._run(app_calls.return_task(name, key, result, slot))
         taken(response)
 
     async def task_fetch(self) -> bytes:
