@@ -18,7 +18,8 @@ constexpr std::size_t kGatherBytes = 256 * 1024;
 // How long a connection that is given up waits for the daemon to have taken the last results.
 constexpr std::chrono::seconds kParting{1};
 
-struct Over {};  // stopped or superseded: serve() ends without an error
+struct Over {};     // stopped or superseded: serve() ends without an error
+struct NoSlots {};  // the daemon is an older one
 struct Lost {
   ClientError why;
 };
@@ -42,19 +43,22 @@ SlotServer::SlotServer(const WorkerOptions& options, const std::string& path, un
       stopped_(stopped),
       wake_(wake),
       url_(parse_tcp_url(options.url)),
-      context_(tls::make_context(options.transport.tls, url_)) {
+      context_(tls::make_context(options.transport.tls, url_)),
+      question_(slots_question(path)) {
   for (unsigned slot = 0; slot < slots; ++slot) {
     slots_.push_back({.fetch = worker_request("GET", path, options.process_key, slot),
                       .answer = worker_request("PUT", path, options.process_key, slot)});
   }
 }
 
-void SlotServer::serve(const Work& work) {
+bool SlotServer::serve(const Work& work) {
   while (!stopped_) {
     try {
       serve_connection(work);
     } catch (const Over&) {
-      return;
+      return true;
+    } catch (const NoSlots&) {
+      return false;
     } catch (const Lost& lost) {
       if (options_.retries && losses_ >= *options_.retries) throw lost.why;
       ++losses_;
@@ -62,6 +66,7 @@ void SlotServer::serve(const Work& work) {
     pollfd pause{wake_, POLLIN, 0};
     ::poll(&pause, 1, static_cast<int>(kFetchAgainAfter.count()));
   }
+  return true;
 }
 
 void SlotServer::connect() {
@@ -80,8 +85,23 @@ void SlotServer::connect() {
   }
 }
 
+void SlotServer::ask_for_slots() {
+  pipeline_->add(question_);
+  const Response response = over_the_wire([&] {
+    pipeline_->flush(patience(), wake_);
+    return pipeline_->next(patience(), wake_).response;
+  });
+  try {
+    if (!knows_slots(response)) throw NoSlots{};
+  } catch (const ClientError& error) {
+    if (may_fetch_again(error)) throw Lost{error};
+    throw;
+  }
+}
+
 void SlotServer::serve_connection(const Work& work) {
   connect();
+  ask_for_slots();
   try {
     for (;;) {
       send();

@@ -25,8 +25,9 @@ class SlotServer {
   SlotServer(const WorkerOptions& options, const std::string& path, unsigned slots, const std::atomic<bool>& stopped,
              int wake);
 
-  // Until it is stopped or superseded. Throws what `work` throws, and ClientError as Worker::serve says.
-  void serve(const Work& work);
+  // Until it is stopped or superseded: true. False when the daemon knows no slots, and nothing may be pipelined to it.
+  // Throws what `work` throws, and ClientError as Worker::serve says.
+  bool serve(const Work& work);
 
  private:
   //   free ─► fetching ─► its task is worked on, the result waits to be sent ─► free
@@ -41,6 +42,7 @@ class SlotServer {
   };
 
   void connect();
+  void ask_for_slots();
   void serve_connection(const Work& work);
   void send();
   std::optional<Pipeline::Answer> receive();
@@ -57,6 +59,7 @@ class SlotServer {
   const Url url_;
   const tls::Context context_;
   std::optional<Pipeline> pipeline_;
+  const Request question_;  // whether the daemon knows slots
   std::vector<Slot> slots_;
   std::size_t unconfirmed_ = 0;           // results whose answer from the daemon is to come
   int losses_ = 0;                        // of connections, since the last task

@@ -30,6 +30,12 @@ void check_superseded(const Response& response) {
   }
 }
 
+void check_slot(unsigned slot) {
+  if (slot < Worker::kMaxSlots) return;
+  throw ClientError(ErrorKind::kUsage, "slot " + std::to_string(slot) + ": a worker has the slots 0 to " +
+                                           std::to_string(Worker::kMaxSlots - 1));
+}
+
 }  // namespace
 
 Worker::Worker(WorkerOptions options) : options_(std::move(options)) {
@@ -48,19 +54,17 @@ Worker::~Worker() {
 }
 
 Response Worker::exchange(std::string_view method, unsigned slot, std::string_view body) {
-  if (slot >= kMaxSlots) {
-    throw ClientError(ErrorKind::kUsage, "slot " + std::to_string(slot) + ": a worker has the slots 0 to " +
-                                             std::to_string(kMaxSlots - 1));
-  }
   Request request = detail::worker_request(method, path_, options_.process_key, slot);
   request.body = body;
   return transport_->exchange(request);
 }
 
 std::string Worker::fetch_task(unsigned slot) {
+  check_slot(slot);
   for (int tries = 0;; ++tries) {
     if (stopped_) throw ClientError(ErrorKind::kCancelled, "the worker was stopped");
     try {
+      if (slot != 0 && !slots_known_) ask_for_slots();
       Response response = exchange("GET", slot, {});
       if (response.status == 200) return std::move(response.body);
       check_superseded(response);
@@ -73,7 +77,15 @@ std::string Worker::fetch_task(unsigned slot) {
   }
 }
 
+void Worker::ask_for_slots() {
+  if (!detail::knows_slots(transport_->exchange(detail::slots_question(path_)))) {
+    throw ClientError(ErrorKind::kUsage, "the daemon knows no slots: use slot 0 alone");
+  }
+  slots_known_ = true;
+}
+
 void Worker::send_result(std::string_view result, unsigned slot) {
+  check_slot(slot);
   const Response response = exchange("PUT", slot, result);
   if (response.status == 200) return;
   check_superseded(response);
@@ -88,7 +100,7 @@ void Worker::serve(const std::function<std::string(std::string payload)>& work, 
   if (!detail::is_tcp_url(options_.url)) {
     throw ClientError(ErrorKind::kUsage, "over https:// exchanges follow one another: use tcp:// for several slots");
   }
-  detail::SlotServer(options_, path_, slots, stopped_, wake_).serve(work);
+  if (!detail::SlotServer(options_, path_, slots, stopped_, wake_).serve(work)) serve_one(work);
 }
 
 void Worker::serve_one(const std::function<std::string(std::string payload)>& work) {

@@ -8,6 +8,7 @@
 
 #include <appmesh/error.h>
 #include <appmesh/transport.h>
+#include <appmesh/worker.h>
 
 #include "client_json.h"
 
@@ -25,6 +26,19 @@ inline Request worker_request(std::string_view method, std::string_view path, st
   if (slot != 0) request.query.emplace_back("slot", std::to_string(slot));
   request.headers.emplace_back("User-Agent", "appmesh/cpp");
   return request;
+}
+
+// A daemon that knows no slots takes all of a worker for one: it would give one task to several, and take the result of
+// one for the task of another. Hence this question. Who knows slots refuses this one (400) before looking at the key;
+// who does not, the key (412).
+inline Request slots_question(std::string_view path) {
+  return worker_request("GET", path, "none", Worker::kMaxSlots);
+}
+
+// Throws ClientError(kStatus) for what is no answer to that.
+inline bool knows_slots(const Response& response) {
+  if (response.status != 400 && response.status != 412) fail(response);
+  return response.status == 400;
 }
 
 inline bool is_superseded(const Response& response) {

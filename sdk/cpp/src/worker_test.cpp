@@ -10,6 +10,8 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include "worker_calls.h"
+
 namespace appmesh {
 namespace {
 
@@ -50,6 +52,15 @@ TEST(Worker, KnowsSlots0To63) {
 TEST(Worker, SaysThatSeveralSlotsNeedTcp) {
   Worker worker(nobody("https://127.0.0.1:1", 0));
   expect_usage_error([&] { worker.serve(echo, 2); }, "use tcp://");
+}
+
+TEST(Worker, KnowsADaemonWithoutSlotsByItsAnswer) {
+  EXPECT_TRUE(detail::knows_slots({.status = 400}));
+  EXPECT_FALSE(detail::knows_slots({.status = 412}));
+  EXPECT_THROW(detail::knows_slots({.status = 404}), ClientError);
+  const Request question = detail::slots_question("/appmesh/app/a/task");
+  EXPECT_EQ(question.query, (Fields{{"process_key", "none"}, {"slot", "64"}}));
+  EXPECT_EQ(detail::worker_request("GET", "", "key", 0).query, (Fields{{"process_key", "key"}}));
 }
 
 // Takes connections and hangs up at once, as a daemon that goes down.

@@ -13,7 +13,13 @@ import time
 
 import pytest
 
-from appmesh import AppMeshAppRemovedError, AppMeshDisconnectedError, RequestMessage, ResponseMessage
+from appmesh import (
+    AppMeshAppRemovedError,
+    AppMeshDisconnectedError,
+    AppMeshRequestError,
+    RequestMessage,
+    ResponseMessage,
+)
 from appmesh._core import app_calls, duration, exchange, http1, run_watch, session, websocket
 from appmesh._core.message import Headers, Request, Response
 
@@ -299,6 +305,15 @@ def an_attempt(method="GET", **options):
 def test_only_a_slot_other_than_0_is_named(slot, query):
     for flow in (app_calls.fetch_task("app", "key", slot), app_calls.return_task("app", "key", b"", slot)):
         assert next(flow).query == {"process_key": "key", **query}
+
+
+def test_a_daemon_is_asked_whether_it_knows_slots_with_a_key_that_is_nobodys():
+    result, requests = drive(app_calls.knows_slots("app"), [response(400)])
+    assert result is True
+    assert requests[0].query == {"process_key": "none", "slot": "64"}
+    assert drive(app_calls.knows_slots("app"), [response(412)])[0] is False
+    with pytest.raises(AppMeshRequestError):
+        drive(app_calls.knows_slots("app"), [response(404)])
 
 
 @pytest.mark.parametrize("slot", [-1, 64])

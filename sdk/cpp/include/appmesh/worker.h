@@ -39,8 +39,9 @@ class Worker {
   Worker& operator=(const Worker&) = delete;
 
   // Waits for the slot's next task and returns its payload. What was fetched and not answered comes again, to the same
-  // slot. Throws kSuperseded when a newer process of the app has taken this one's place, kCancelled after stop(),
-  // kUsage for a slot beyond 63.
+  // slot. Throws kSuperseded when a newer
+  // process of the app has taken this one's place, kCancelled after stop(), kUsage for a slot beyond 63 or, slot 0
+  // aside, when the daemon is an older one that knows no slots.
   std::string fetch_task(unsigned slot = 0);
   // The result of the task that the slot fetched last.
   void send_result(std::string_view result, unsigned slot = 0);
@@ -51,18 +52,21 @@ class Worker {
   // With more than one slot (tcp:// only, else kUsage; at most 64) the next tasks are fetched while this thread works,
   // and results leave together: that makes workers faster whose tasks take microseconds. Tasks are still worked on one
   // after another, so one may wait here behind a slow one while another process of the app is free by then. After
-  // stop(), what has come already is worked off first; tasks that are still in hand when the process ends fail.
+  // stop(), what has come already is worked off first; tasks that are still in hand when the process ends fail. A
+  // daemon that knows no slots is served with one.
   void serve(const std::function<std::string(std::string payload)>& work, unsigned slots = 1);
   void stop();
 
  private:
   Response exchange(std::string_view method, unsigned slot, std::string_view body);
+  void ask_for_slots();
   void serve_one(const std::function<std::string(std::string payload)>& work);
 
   WorkerOptions options_;
   std::string path_;
   int wake_ = -1;
   std::atomic<bool> stopped_{false};
+  std::atomic<bool> slots_known_{false};
   std::unique_ptr<Transport> transport_;
 };
 

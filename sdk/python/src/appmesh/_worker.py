@@ -28,6 +28,13 @@ def identity() -> Tuple[str, str]:
     return name, key
 
 
+class NoSlotsError(AppMeshError):
+    """The daemon is an older one."""
+
+    def __init__(self) -> None:
+        super().__init__("the daemon knows no slots: use slot 0 alone")
+
+
 def check_superseded(response: Response) -> None:
     if response.status == 412:
         raise AppMeshProcessSupersededError(f"this process was superseded: {response.message}", 412)
@@ -52,6 +59,7 @@ class Worker:
     def __init__(self, client: AppMeshClient, log: Optional[logging.Logger]) -> None:
         self._client = client
         self._logger = log or logger
+        self._slots_known = False
         identity()
 
     def fetch_task(
@@ -65,8 +73,10 @@ class Worker:
         ever and at least 100 ms apart.
 
         stop_event: give up when it is set. max_retries: so many tries after the first. Both then raise `AppMeshError`.
-        slot: 0 to 63, which the task comes to, and comes again to until it is answered; else `ValueError`.
+        slot: 0 to 63, which the task comes to, and comes again to until it is answered; else `ValueError`. With a daemon
+        too old to know slots, any but 0 raises `AppMeshError`.
         When a newer process has taken this one's place: `AppMeshProcessSupersededError`."""
+        app_calls.check_slot(slot)
         name, key = identity()
         tries = 0
         while True:
@@ -74,12 +84,16 @@ class Worker:
             if stop_event is not None and stop_event.is_set():
                 raise AppMeshError("stopped while waiting for a task")
             try:
+                if slot != 0 and not self._slots_known:
+                    if not self._client._run(app_calls.knows_slots(name)):
+                        raise NoSlotsError
+                    self._slots_known = True
                 response = self._client._run(app_calls.fetch_task(name, key, slot))
                 if response.status == 200:
                     return response.body
                 check_superseded(response)
                 problem = str(failure(response))
-            except AppMeshProcessSupersededError:
+            except (AppMeshProcessSupersededError, NoSlotsError):
                 raise
             except AppMeshError as error:
                 problem = str(error)

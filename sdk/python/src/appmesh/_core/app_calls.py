@@ -6,7 +6,7 @@ from ..app import App
 from ..app_output import AppOutput
 from ..exceptions import AppMeshRequestError
 from . import duration
-from .message import Flow, Request, Response, check, integer_header, json_body, status_of, to_bytes
+from .message import Flow, Request, Response, check, failure, integer_header, json_body, status_of, to_bytes
 from .session_calls import Duration, parameters, segment
 
 MAX_TASK_SECONDS = 259_200
@@ -124,9 +124,23 @@ def cancel_task(app_name: str) -> Flow[bool]:
     return check((yield Request("DELETE", _path(app_name, "/task"))), 208).status == 200
 
 
-def _worker_query(process_key: str, slot: int) -> Dict[str, str]:
+def knows_slots(app_name: str) -> Flow[bool]:
+    """A daemon that knows none takes all slots of a worker for one, and would take the result of one for the task of
+    another. Who knows slots refuses this one (400) before looking at the key; who does not, the key (412)."""
+    query = {"process_key": "none", "slot": str(MAX_SLOTS)}
+    response = yield Request("GET", _path(app_name, "/task"), query=query, signed=False)
+    if response.status not in (400, 412):
+        raise failure(response)
+    return response.status == 400
+
+
+def check_slot(slot: int) -> None:
     if not 0 <= slot < MAX_SLOTS:
         raise ValueError(f"slot: a number from 0 to {MAX_SLOTS - 1}, not {slot}")
+
+
+def _worker_query(process_key: str, slot: int) -> Dict[str, str]:
+    check_slot(slot)
     # Daemons that know no slots have this one.
     return {"process_key": process_key} if slot == 0 else {"process_key": process_key, "slot": str(int(slot))}
 

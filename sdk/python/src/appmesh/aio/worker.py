@@ -7,7 +7,7 @@ from typing import Optional, Tuple, Union
 
 from .._core import app_calls, tls
 from .._core.message import failure
-from .._worker import RETRY_SECONDS, check_superseded, identity, taken
+from .._worker import RETRY_SECONDS, NoSlotsError, check_superseded, identity, taken
 from ..exceptions import AppMeshError, AppMeshProcessSupersededError
 from .client_http import AppMeshClient
 from .client_tcp import AppMeshClientTCP
@@ -35,21 +35,28 @@ class AppMeshWorker:
     ) -> None:
         identity()
         self._client = client or AppMeshClient(base_url, ssl_verify, ssl_client_cert, request_timeout)
+        self._slots_known = False
 
     async def fetch_task(self, *, slot: int = 0) -> bytes:
         """Waits for the next task and returns its payload; failures are tried again, at least 100 ms apart. slot: 0 to
-        63, which the task comes to, and comes again to until it is answered; else `ValueError`. When a newer process has
-        taken this one's place: `AppMeshProcessSupersededError`."""
+        63, which the task comes to, and comes again to until it is answered; else `ValueError`. With a daemon too old to
+        know slots, any but 0 raises `AppMeshError`. When a newer process has taken this one's place:
+        `AppMeshProcessSupersededError`."""
+        app_calls.check_slot(slot)
         name, key = identity()
         while True:
             began = time.monotonic()
             try:
+                if slot != 0 and not self._slots_known:
+                    if not await self._client._run(app_calls.knows_slots(name)):
+                        raise NoSlotsError
+                    self._slots_known = True
                 response = await self._client._run(app_calls.fetch_task(name, key, slot))
                 if response.status == 200:
                     return response.body
                 check_superseded(response)
                 problem = str(failure(response))
-            except AppMeshProcessSupersededError:
+            except (AppMeshProcessSupersededError, NoSlotsError):
                 raise
             except AppMeshError as error:
                 problem = str(error)
