@@ -1,15 +1,20 @@
 // One file over TCP with TLS, to the daemon or from it, as section 1.6 of the wire contract has it: frames behind the
 // answer. What comes is thrown away. An upload is over when the daemon has answered the request behind it.
+#include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstdlib>
-#include <fstream>
 #include <iostream>
+
+#include <sys/uio.h>
 
 #include <CLI/CLI.hpp>
 #include <appmesh/wire/frame.h>
 #include <appmesh/wire/message.h>
 #include <boost/json/object.hpp>
 #include <boost/json/serialize.hpp>
+#include <fcntl.h>
+#include <unistd.h>
 
 #include "bench/tls_socket.h"
 
@@ -69,28 +74,35 @@ std::uint64_t download(Connection& connection, const std::string& token, const s
 
 std::uint64_t upload(Connection& connection, const std::string& token, const std::string& path,
                      const std::string& local) {
-  std::ifstream file(local, std::ios::binary);
-  if (!file) throw std::runtime_error("cannot read " + local);
+  constexpr std::size_t kFrame = wire::kFrameHeaderBytes + wire::kFileChunkBytes;
+  const int file = ::open(local.c_str(), O_RDONLY | O_CLOEXEC);
+  if (file < 0) throw std::runtime_error("cannot read " + local);
   connection.request("POST", "/appmesh/file/upload",
                      {{"Authorization", token}, {"X-File-Path", path}, {"X-Send-File-Socket", "true"}});
-  std::string piece(kPieceFrames * wire::kFileChunkBytes, '\0'), frames;
+  std::string frames(kPieceFrames * kFrame, '\0');
+  std::array<iovec, kPieceFrames> chunks;  // the file is read to where its bytes leave from
+  for (std::size_t i = 0; i < chunks.size(); ++i)
+    chunks[i] = {frames.data() + i * kFrame + wire::kFrameHeaderBytes, wire::kFileChunkBytes};
   std::uint64_t total = 0;
   for (;;) {
-    file.read(piece.data(), static_cast<std::streamsize>(piece.size()));
-    std::string_view rest(piece.data(), static_cast<std::size_t>(file.gcount()));
-    total += rest.size();
-    frames.clear();
-    while (!rest.empty()) {
-      const auto chunk = rest.substr(0, wire::kFileChunkBytes);
-      wire::append_frame_header(frames, static_cast<std::uint32_t>(chunk.size()));
-      frames.append(chunk);
-      rest.remove_prefix(chunk.size());
+    const ssize_t count = ::readv(file, chunks.data(), static_cast<int>(chunks.size()));
+    if (count < 0) throw std::runtime_error("cannot read " + local);
+    if (count == 0) break;
+    auto left = static_cast<std::size_t>(count);
+    total += left;
+    std::size_t bytes = 0;
+    for (char* at = frames.data(); left > 0; at += kFrame) {
+      const std::size_t chunk = std::min(left, wire::kFileChunkBytes);
+      wire::write_frame_header(at, static_cast<std::uint32_t>(chunk));
+      bytes += wire::kFrameHeaderBytes + chunk;
+      left -= chunk;
     }
-    if (frames.empty()) break;
-    connection.write(frames);
+    connection.write({frames.data(), bytes});
   }
-  wire::append_frame_header(frames, 0);
-  connection.write(frames);
+  ::close(file);
+  std::string end;
+  wire::append_frame_header(end, 0);
+  connection.write(end);
   connection.request("GET", "/appmesh/user/self", {{"Authorization", token}});
   return total;
 }

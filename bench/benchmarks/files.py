@@ -145,8 +145,11 @@ def figures_of(where, place, size):
                target=(">=", 0.8) if where == "tmpfs" else (), judged="ratio", note=note),
         Figure(f"upload, {where}", "MiB/s", rates["up"], synced, rates["nginx up synced"],
                target=(">=", 0.8) if where != "tmpfs" else (), judged="ratio", note=f"{note}, stored on both sides"),
-        Figure(f"download over TCP, {where}", "MiB/s", rates["tcp down"], "our HTTPS", rates["down"], note=note),
-        Figure(f"upload over TCP, {where}", "MiB/s", rates["tcp up"], "our HTTPS", rates["up"], note=note),
+        # "Not slower", as far as the noise of a machine lets it be seen.
+        Figure(f"download over TCP, {where}", "MiB/s", rates["tcp down"], "our HTTPS", rates["down"], target=(">=", 0.95),
+               judged="ratio", note=note),
+        Figure(f"upload over TCP, {where}", "MiB/s", rates["tcp up"], "our HTTPS", rates["up"], target=(">=", 0.95), judged="ratio",
+               note=note),
         Figure(f"CPU of a GiB down, {where}", "s", cpu["down"], "nginx", cpu["nginx down"]),
         Figure(f"CPU of a GiB up, {where}", "s", cpu["up"], "nginx", cpu["nginx up"]),
     ]

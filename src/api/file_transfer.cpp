@@ -14,7 +14,7 @@ namespace {
 
 namespace asio = boost::asio;
 
-constexpr std::size_t kReadBytes = 256UL * 1024;
+constexpr std::size_t kReadBytes = 512UL * 1024;
 constexpr std::size_t kWriteBytes = 512UL * 1024;
 constexpr std::size_t kPieceBytes = 288UL * 1024;  // what a transport gives at once, with room to spare
 

@@ -65,7 +65,10 @@ asio::awaitable<bool> HttpConnection::send_stream(const api::Response& response,
   if (stopping_) response.stream->cancel();
 
   bool sent = co_await write(head);
-  if (sent) sent = co_await send_pieces(*response.stream, !response.stream->size_bytes() && !style.http_1_0);
+  const bool is_file = response.stream->size_bytes().has_value();  // what has no size is told as it happens
+  if (is_file) stream_.cork(true);
+  if (sent) sent = co_await send_pieces(*response.stream, !is_file && !style.http_1_0);
+  if (is_file) stream_.cork(false);
   // Without the TLS farewell the peer knows that this was not the end.
   if (!sent) stream_.close();
   co_return sent;

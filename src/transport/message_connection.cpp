@@ -22,10 +22,9 @@ namespace {
 
 namespace asio = boost::asio;
 
-constexpr std::size_t kOwnedBodyBytes = 64UL * 1024;     // a body from here on is not copied out of its buffer
-constexpr std::uint64_t kFileAheadBytes = 512UL * 1024;  // of a file, unsent
-constexpr std::chrono::milliseconds kCompanyTime{2};     // that a patient answer waits at most
-constexpr std::uint64_t kRequestBytes = 1024;            // what a request costs beside its body, about
+constexpr std::size_t kOwnedBodyBytes = 64UL * 1024;  // a body from here on is not copied out of its buffer
+constexpr std::chrono::milliseconds kCompanyTime{2};  // that a patient answer waits at most
+constexpr std::uint64_t kRequestBytes = 1024;         // what a request costs beside its body, about
 
 std::string fresh_uuid() {
   static const std::string prefix = platform::random_hex(8);
@@ -325,11 +324,24 @@ void MessageConnection::add(std::string_view uuid, std::string_view request_uri,
   urgent_ = true;
 }
 
-asio::awaitable<bool> MessageConnection::send_chunks(std::string chunks) {
-  outbox_.add({}, std::move(chunks));
-  flush();
-  while (stream_.is_open() && outbox_.bytes() > kFileAheadBytes) co_await file_room_.wait();
-  co_return stream_.is_open();
+asio::awaitable<bool> MessageConnection::send_now(std::string_view bytes) {
+  while (stream_.is_open() && (writing_ || !outbox_.empty())) co_await file_room_.wait();  // the answer before the file
+  writing_ = true;
+  TlsStream::State state = TlsStream::State::done;
+  while (!bytes.empty()) {
+    const TlsStream::Outcome outcome = stream_.try_write(bytes);
+    state = outcome.state;
+    bytes.remove_prefix(outcome.bytes);
+    if (state == TlsStream::State::done) continue;
+    if (state != TlsStream::State::want_read && state != TlsStream::State::want_write) break;
+    write_deadline_.set(limits().write_timeout);
+    const bool ready = co_await stream_.wait(state);
+    write_deadline_.clear();
+    if (!ready) break;
+  }
+  writing_ = false;
+  if (!bytes.empty()) stream_.close();
+  co_return bytes.empty();
 }
 
 void MessageConnection::end_file() {
@@ -410,7 +422,7 @@ asio::awaitable<void> MessageConnection::write_when_ready(TlsStream::State state
 void MessageConnection::written() {
   if (pushes_) pushes_->set_unsent(outbox_.messages(), outbox_.bytes());
   if (!is_paused()) room_.notify();
-  if (outbox_.bytes() <= kFileAheadBytes || !stream_.is_open()) file_room_.notify();
+  if ((outbox_.empty() && !writing_) || !stream_.is_open()) file_room_.notify();
   if (!outbox_.empty() || !stream_.is_open()) return;
   if (ending_) {
     stream_.send_close_notify();

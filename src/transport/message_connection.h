@@ -90,11 +90,11 @@ class MessageConnection : public Session, public std::enable_shared_from_this<Me
   void end_batch();
 
   void send_raw(std::string_view bytes);  // a control frame
-  // Between these two nothing else is sent: answers and events wait. Chunks are sent by send_chunks(), which waits
-  // while the peer has not taken the ones before; false: the connection has ended.
+  // Between these two nothing else is sent: answers and events wait. The file's bytes go past what waits to be sent;
+  // false: the connection has ended.
   void begin_file() { sending_file_ = true; }
   void end_file();
-  boost::asio::awaitable<bool> send_chunks(std::string chunks);
+  boost::asio::awaitable<bool> send_now(std::string_view bytes);
   void flush();
   void end_when_sent();  // nothing more is sent after what waits now; serve() then ends the connection
   void drop_unsent() { outbox_.drop_unbegun(); }

@@ -1,6 +1,8 @@
 #include "transport/tcp_connection.h"
 
 #include <algorithm>
+#include <array>
+#include <cstring>
 #include <utility>
 
 #include <appmesh/wire/frame.h>
@@ -14,9 +16,10 @@ namespace {
 
 namespace asio = boost::asio;
 
-constexpr int kReadsPerTurn = 64;                       // then other connections of the thread are served
-constexpr std::size_t kChunkBytes = 16UL * 1024 - 256;  // of a file, as clients know it
-constexpr std::size_t kOwnBufferBytes = 64UL * 1024;    // a frame from here on gives its buffer to the request
+constexpr int kReadsPerTurn = 64;                     // then other connections of the thread are served
+constexpr std::size_t kBytesPerTurn = 1024UL * 1024;  // of a file, sent; then other connections are served
+constexpr std::size_t kStoreBytes = 256UL * 1024;     // of an upload are worth their way to the disk
+constexpr std::size_t kOwnBufferBytes = 64UL * 1024;  // a frame from here on gives its buffer to the request
 
 }  // namespace
 
@@ -31,16 +34,22 @@ asio::awaitable<void> TcpConnection::serve() {
     switch (outcome.state) {
       case TlsStream::State::done:
         if (!consume({thread_.scratch().data(), outcome.bytes})) co_return;
-        if (!upload_bytes_.empty() || upload_ended_) {
+        if (upload_ended_ || upload_bytes_.size() >= kStoreBytes) {
           const bool stored = co_await store_upload();
           if (!stored) co_return;
         }
         // A peer that waits for its answer has sent no more: asking the socket would be in vain.
-        more = !input_.empty() || stream_.has_pending();
+        more = upload_ || !input_.empty() || stream_.has_pending();
         if (reads % kReadsPerTurn == 0) co_await asio::post(thread_.context(), asio::use_awaitable);
         break;
       case TlsStream::State::want_read:
       case TlsStream::State::want_write: {
+        if (!upload_bytes_.empty()) {
+          const bool stored = co_await store_upload();
+          if (!stored) co_return;
+          more = true;
+          break;
+        }
         set_receive_deadline();
         const bool ready = co_await stream_.wait(outcome.state);
         if (!ready) co_return;
@@ -76,19 +85,30 @@ bool TcpConnection::consume(std::string_view fresh) {
 
 // `owner` holds `bytes` when they are not in the thread's scratch. What is left goes to input_.
 bool TcpConnection::take_frames(std::string_view bytes, std::string* owner) {
-  while (bytes.size() >= wire::kFrameHeaderBytes && !upload_ended_) {
+  while (!upload_ended_) {
+    if (chunk_left_ > 0) {
+      const std::string_view piece =
+          bytes.substr(0, static_cast<std::size_t>(std::min<std::uint64_t>(chunk_left_, bytes.size())));
+      if (piece.empty()) break;
+      upload_bytes_.append(piece);
+      chunk_left_ -= piece.size();
+      bytes.remove_prefix(piece.size());
+      continue;
+    }
+    if (bytes.size() < wire::kFrameHeaderBytes) break;
     const auto length = wire::read_frame_header(bytes);
     std::string_view problem;
     if (!length) {
       problem = "what it sent is no frame";
     } else if (*length > limits().message_bytes) {
       problem = "its frame announces more bytes than a message may have";
-    } else if (*length == 0 && upload_) {
-      bytes.remove_prefix(wire::kFrameHeaderBytes);
-      upload_ended_ = true;
-      continue;
-    } else if (*length == 0) {
+    } else if (*length == 0 && !upload_) {
       problem = "an empty frame where no file is being sent";
+    } else if (upload_) {
+      bytes.remove_prefix(wire::kFrameHeaderBytes);
+      chunk_left_ = *length;
+      upload_ended_ = *length == 0;
+      continue;
     }
     if (!problem.empty()) {
       close_because(problem);
@@ -96,11 +116,6 @@ bool TcpConnection::take_frames(std::string_view bytes, std::string* owner) {
     }
     const std::size_t whole = wire::kFrameHeaderBytes + *length;
     if (bytes.size() < whole) break;
-    if (upload_) {
-      upload_bytes_.append(bytes.substr(wire::kFrameHeaderBytes, *length));
-      bytes.remove_prefix(whole);
-      continue;
-    }
     if (owner != nullptr && whole >= kOwnBufferBytes) {
       std::string rest(bytes.substr(whole));
       const auto start = static_cast<std::size_t>(bytes.data() - owner->data());
@@ -119,7 +134,8 @@ bool TcpConnection::take_frames(std::string_view bytes, std::string* owner) {
   }
   if (bytes.empty()) return true;
   needed_ = wire::kFrameHeaderBytes;
-  if (bytes.size() >= needed_) needed_ += *wire::read_frame_header(bytes);
+  // Behind an upload may lie what is no frame; that shows when the file is stored.
+  if (bytes.size() >= needed_) needed_ += wire::read_frame_header(bytes).value_or(0);
   input_.assign(bytes);
   frame_started_ = Deadline::Clock::now();
   return true;
@@ -153,8 +169,9 @@ asio::awaitable<bool> TcpConnection::store_upload() {
     }
     if (!std::exchange(upload_ended_, false)) co_return true;
     upload_.reset();
+    upload_bytes_ = std::string();
     if (!consume({})) co_return false;
-  } while (!upload_bytes_.empty() || upload_ended_);
+  } while (upload_ended_);
   co_return true;
 }
 
@@ -167,29 +184,35 @@ bool TcpConnection::send_file(std::shared_ptr<api::BodySource> source) {
 
 asio::awaitable<void> TcpConnection::send_frames(std::shared_ptr<TcpConnection> self,
                                                  std::shared_ptr<api::BodySource> source) {
+  std::array<char, wire::kFrameHeaderBytes + wire::kFileChunkBytes>
+      frame;  // one record: what is copied is still in the cache
+  std::size_t turn = 0;
+  self->stream_.cork(true);
   for (;;) {
     const Result<std::string_view> piece = co_await source->next();
     if (!piece) {
       self->close_because("the file that it asked for cannot be read: " + piece.error().message);
       co_return;
     }
-    std::string frames;
-    if (piece->empty()) wire::append_frame_header(frames, 0);
-    frames.reserve(piece->size() + (piece->size() / kChunkBytes + 1) * wire::kFrameHeaderBytes);
+    if (piece->empty()) break;
     for (std::string_view rest = *piece; !rest.empty();) {
-      const std::string_view chunk = rest.substr(0, kChunkBytes);
-      wire::append_frame_header(frames, static_cast<std::uint32_t>(chunk.size()));
-      frames.append(chunk);
+      const std::string_view chunk = rest.substr(0, wire::kFileChunkBytes);
+      wire::write_frame_header(frame.data(), static_cast<std::uint32_t>(chunk.size()));
+      std::memcpy(frame.data() + wire::kFrameHeaderBytes, chunk.data(), chunk.size());
+      const bool taken = co_await self->send_now({frame.data(), wire::kFrameHeaderBytes + chunk.size()});
+      if (!taken) co_return;
       rest.remove_prefix(chunk.size());
     }
-    const bool is_end = piece->empty();
-    const bool taken = co_await self->send_chunks(std::move(frames));
-    if (!taken) co_return;
-    if (is_end) break;
-    // A peer that takes everything at once must not have the thread to itself.
-    co_await asio::post(self->thread_.context(), asio::use_awaitable);
+    turn += piece->size();
+    if (turn >= kBytesPerTurn) {  // a peer that takes everything at once must not have the thread to itself
+      turn = 0;
+      co_await asio::post(self->thread_.context(), asio::use_awaitable);
+    }
   }
-  self->end_file();
+  wire::write_frame_header(frame.data(), 0);
+  const bool taken = co_await self->send_now({frame.data(), wire::kFrameHeaderBytes});
+  self->stream_.cork(false);
+  if (taken) self->end_file();
 }
 
 void TcpConnection::append_frame_head(std::string& out, std::size_t message_bytes) const {

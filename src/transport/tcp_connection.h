@@ -34,8 +34,9 @@ class TcpConnection final : public MessageConnection {
 
   // A file that the peer sends (section 1.6).
   std::shared_ptr<api::BodySink> upload_;
-  std::string upload_bytes_;   // of whole frames, not yet stored
-  bool upload_ended_ = false;  // its empty frame has come; what is behind it waits until the file is stored
+  std::uint64_t chunk_left_ = 0;  // of the frame that has begun
+  std::string upload_bytes_;      // not yet stored
+  bool upload_ended_ = false;     // its empty frame has come; what is behind it waits until the file is stored
 };
 
 }  // namespace appmesh::transport

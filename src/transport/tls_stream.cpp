@@ -2,6 +2,8 @@
 
 #include <cerrno>
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 
 #include <boost/asio/redirect_error.hpp>
@@ -161,6 +163,11 @@ void TlsStream::send_close_notify() {
   if (!is_open() || broken_) return;
   ERR_clear_error();
   SSL_shutdown(ssl_.get());
+}
+
+void TlsStream::cork(bool corked) {
+  const int value = corked ? 1 : 0;
+  if (is_open()) ::setsockopt(socket_.native_handle(), IPPROTO_TCP, TCP_CORK, &value, sizeof value);
 }
 
 void TlsStream::shut_down_sending() {

@@ -67,6 +67,9 @@ class TlsStream {
   boost::asio::awaitable<bool> write(std::string_view data);          // all of it, or false
 
   void send_close_notify();  // tells the peer that no more comes; does not wait
+  // While it is corked, the kernel sends full segments only (after 200 ms the rest too): for a file, where each record
+  // would otherwise wake the reader.
+  void cork(bool corked);
   void shut_down_sending();
   // Throws away what the peer still sends, so that closing does not reset the connection under our last answer. Ends
   // with the peer's end or with close().

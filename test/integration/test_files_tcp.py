@@ -70,6 +70,26 @@ def test_an_upload_is_there_before_the_next_request_is_handled(client, tmp_path,
     assert (tmp_path / "data").stat().st_mode & 0o777 == 0o644
 
 
+@pytest.mark.parametrize("split", [1, 3, 7, 8, 9, 15, 100])
+def test_frames_of_an_upload_may_be_cut_anywhere(client, tmp_path, split):
+    content = secrets.token_bytes(1000)
+    assert upload(client, tmp_path / "data").status == 200
+    stream = b"".join(frame(content[start:start + 99]) for start in range(0, len(content), 99)) + frame(b"")
+    for start in range(0, len(stream), split):  # a record each
+        client.socket.sendall(stream[start:start + split])
+    assert client.ok("GET", "/appmesh/applications").status == 200
+    assert (tmp_path / "data").read_bytes() == content
+
+
+def test_what_is_no_frame_behind_an_upload_ends_the_connection_alone(client, daemon, admin, tmp_path):
+    assert upload(client, tmp_path / "data").status == 200
+    client.socket.sendall(frame(b"content") + frame(b"") + b"this is no frame")
+    with pytest.raises((ConnectionError, OSError, EOFError)):
+        client.receive_frame()
+    assert (tmp_path / "data").read_bytes() == b"content"
+    assert admin.ok("GET", "/appmesh/applications").status == 200, "the daemon is there"
+
+
 def test_many_files_over_one_connection(client, tmp_path):
     for number in range(20):
         content = secrets.token_bytes(number * 1000)
