@@ -77,7 +77,8 @@ std::string_view process_key(const Request& request) {
   return request.header("x-appmesh-process-key").value_or("");
 }
 
-// Published clients name none: they have slot 0 alone.
+// Published clients name none: they have slot 0 alone. Looked at before the key, so that a client learns with any key
+// whether there are slots: a slot that there is not is then 400, and 412 with a daemon that does not know the word.
 Result<engine::SlotId> slot(const Request& request) {
   const auto text = request.query_value("slot");
   if (!text) return engine::SlotId{0};
