@@ -348,11 +348,15 @@ void Engine::run_gone(LiveRun& run) {
   feed(*app, core::event::RunGone{run.tag.run_number});
 }
 
+// Its output may be the app's all the same: that of its last run, when the keeper has not been told yet that the end is
+// on record, or that of a run which has the number of one of a deleted app.
 void Engine::orphan_gone(const LiveRun& run) {
+  const core::RunNumber file = run.tag.run_number;
   const auto app = apps_.find(run.tag.app);
-  const bool kept = app != apps_.end() &&
-                    std::ranges::find(app->second->kept_runs, run.tag.run_number) != app->second->kept_runs.end();
-  if (!kept) outputs_.remove(run.tag.app, run.tag.run_number);
+  const bool kept =
+      app != apps_.end() && (app->second->run_number == file || app->second->state.outgoing_run == file ||
+                             std::ranges::find(app->second->kept_runs, file) != app->second->kept_runs.end());
+  if (!kept) outputs_.remove(run.tag.app, file);
   const auto number = orphan_numbers_.find(run.tag.app);
   if (number != orphan_numbers_.end() && number->second == run.tag.run_number) orphan_numbers_.erase(number);
 }

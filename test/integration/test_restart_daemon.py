@@ -33,6 +33,31 @@ def test_a_planned_restart_leaves_the_apps_and_knows_them_again(fresh_daemon):
     eventually(lambda: not fresh_daemon.processes_of("steady") + fresh_daemon.processes_of("ondemand"), "both are stopped")
 
 
+def test_a_daemon_that_ends_amid_exits_loses_no_output(fresh_daemon, tmp_path):
+    """The end of a run is on record before the keeper may forget it: a daemon that ends in between finds the run again."""
+    names = [f"short{number}" for number in range(12)]
+    admin = fresh_daemon.client()
+    for attempt in range(6):
+        gate = tmp_path / f"gate{attempt}"
+        for name in names:
+            admin.add(name, f"echo {attempt}; while [ ! -e {gate} ]; do sleep 0.01; done; echo of {name}", shell=True)
+        eventually(lambda: all(app.get("pid") for app in admin.apps().values()), "all run")
+        pids = [app["pid"] for app in admin.apps().values()]
+        gate.touch()
+        eventually(lambda: not any(processes.alive(pid) for pid in pids[:1 + 2 * attempt]), "some have ended")
+        if attempt % 2:
+            fresh_daemon.kill()
+        else:
+            fresh_daemon.stop()
+        fresh_daemon.start()
+        eventually(lambda: not any(app.get("pid") for app in admin.apps().values()), "all have ended")
+        for name in names:
+            assert admin.output(name).body.decode() == f"{attempt}\nof {name}\n"
+            runs = admin.runs(name)
+            assert runs[0]["return_code"] == 0 and len({run["process_uuid"] for run in runs}) == len(runs)
+            admin.delete(name)
+
+
 def test_what_exits_while_the_daemon_is_away_is_accounted_for(fresh_daemon, tmp_path):
     gate = tmp_path / "gate"
     admin = fresh_daemon.client()
