@@ -34,7 +34,7 @@ void OutputWatch::add(const runtime::RunId& run, const std::string& app, core::R
   File& file = files_[run];
   file.app = app;
   file.number = number;
-  arm(run, file);
+  look_later(run, file);  // most runs have ended by then, or somebody waits
 }
 
 void OutputWatch::remove(const runtime::RunId& run) {
@@ -143,12 +143,16 @@ void OutputWatch::changed(const runtime::RunId& run) {
     wake_ready(file, false);
     return;
   }
+  look_later(run, file);
+}
+
+void OutputWatch::look_later(const runtime::RunId& run, File& file) {
   file.look_timer = timers_.after(kQuietWait, [this, run] {
     const auto quiet = files_.find(run);
     if (quiet == files_.end()) return;
     quiet->second.look_timer = 0;
+    arm(run, quiet->second);  // before the look: a write between the two is not missed
     outputs_.bound(quiet->second.app, quiet->second.number, limit_bytes_);
-    arm(run, quiet->second);
   });
 }
 

@@ -56,6 +56,7 @@ class OutputWatch {
   };
 
   void arm(const runtime::RunId& run, File& file);
+  void look_later(const runtime::RunId& run, File& file);
   void wait_readable();
   void read_events();
   void changed(const runtime::RunId& run);

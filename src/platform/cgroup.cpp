@@ -1,6 +1,7 @@
 #include "platform/cgroup.h"
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <charconv>
 #include <set>
@@ -8,6 +9,7 @@
 #include <sys/stat.h>
 
 #include <fcntl.h>
+#include <unistd.h>
 
 #include "platform/file.h"
 #include "platform/mount_info.h"
@@ -188,9 +190,12 @@ fs::path Cgroup::events_path() const {
 
 Result<bool> Cgroup::is_populated() const {
   if (v2_) {
-    const auto text = read_file_at(v2_.get(), "cgroup.events", kMaxSmallFileBytes);
-    if (!text) return std::unexpected(text.error());
-    return keyed_number(*text, "populated") != 0;
+    // By hand, as it is asked twice a run: the kernel gives these few lines with one read.
+    const UniqueFd fd{::openat(v2_.get(), "cgroup.events", O_RDONLY | O_CLOEXEC)};
+    std::array<char, 256> text;
+    const ssize_t count = fd ? ::read(fd.get(), text.data(), text.size()) : -1;
+    if (count < 0) return file_error("read", v2_path_ / "cgroup.events", errno);
+    return keyed_number({text.data(), static_cast<std::size_t>(count)}, "populated") != 0;
   }
   const auto members = processes();
   if (!members) return std::unexpected(members.error());
