@@ -34,14 +34,14 @@ std::uint64_t first_kept(int fd, std::uint64_t position) {
 
 }  // namespace
 
-std::filesystem::path OutputFiles::path(std::string_view app, core::RunNumber run) const {
-  return directory_ / fmt::format("{}.{}{}", app, run, kSuffix);
+std::string OutputFiles::file(std::string_view app, core::RunNumber run) const {
+  return fmt::format("{}/{}.{}{}", directory_.native(), app, run, kSuffix);
 }
 
 Result<platform::UniqueFd> OutputFiles::open_for_run(std::string_view app, core::RunNumber run) const {
-  const auto file = path(app, run);
-  platform::UniqueFd fd(::open(file.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600));
-  if (!fd) return fail_errno(ErrorKind::internal, "output file " + file.string(), errno);
+  const std::string name = file(app, run);
+  platform::UniqueFd fd(::open(name.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (!fd) return fail_errno(ErrorKind::internal, "output file " + name, errno);
   return fd;
 }
 
@@ -53,7 +53,7 @@ Result<OutputChunk> OutputFiles::read(std::string_view app, core::RunNumber run,
 }
 
 Result<platform::UniqueFd> OutputFiles::open_for_reading(std::string_view app, core::RunNumber run) const {
-  platform::UniqueFd fd(::open(path(app, run).c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  platform::UniqueFd fd(::open(file(app, run).c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
   if (!fd) return fail_errno(errno == ENOENT ? ErrorKind::not_found : ErrorKind::internal, "output file", errno);
   return fd;
 }
@@ -89,12 +89,12 @@ Result<OutputChunk> OutputFiles::read(const platform::UniqueFd& fd, std::uint64_
 
 std::uint64_t OutputFiles::size(std::string_view app, core::RunNumber run) const {
   struct stat status{};
-  return ::stat(path(app, run).c_str(), &status) == 0 ? static_cast<std::uint64_t>(status.st_size) : 0;
+  return ::stat(file(app, run).c_str(), &status) == 0 ? static_cast<std::uint64_t>(status.st_size) : 0;
 }
 
 bool OutputFiles::bound(std::string_view app, core::RunNumber run, std::uint64_t limit_bytes) const {
   if (size(app, run) <= limit_bytes) return true;
-  const platform::UniqueFd fd(::open(path(app, run).c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW));
+  const platform::UniqueFd fd(::open(file(app, run).c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW));
   if (!fd) return true;
   const auto bytes = file_size(fd.get());
   if (!bytes || *bytes <= limit_bytes) return true;
@@ -104,7 +104,7 @@ bool OutputFiles::bound(std::string_view app, core::RunNumber run, std::uint64_t
 }
 
 void OutputFiles::remove(std::string_view app, core::RunNumber run) const {
-  ::unlink(path(app, run).c_str());
+  ::unlink(file(app, run).c_str());
 }
 
 std::vector<OutputFiles::Entry> OutputFiles::list() const {

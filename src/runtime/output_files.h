@@ -26,7 +26,7 @@ class OutputFiles {
  public:
   explicit OutputFiles(std::filesystem::path directory) : directory_(std::move(directory)) {}
 
-  [[nodiscard]] std::filesystem::path path(std::string_view app, core::RunNumber run) const;
+  [[nodiscard]] std::filesystem::path path(std::string_view app, core::RunNumber run) const { return file(app, run); }
 
   // For the child: write-only, appending, made when missing, 0600.
   [[nodiscard]] Result<platform::UniqueFd> open_for_run(std::string_view app, core::RunNumber run) const;
@@ -53,6 +53,8 @@ class OutputFiles {
   [[nodiscard]] std::vector<Entry> list() const;  // in no order; files with other names are left out
 
  private:
+  [[nodiscard]] std::string file(std::string_view app, core::RunNumber run) const;
+
   std::filesystem::path directory_;
 };
 
