@@ -35,6 +35,7 @@ boost::asio::awaitable<Response> list(const AuditRoutes& wiring, Context& contex
   const auto before = query_number(context.request, "before", {0, kNewest, kNewest});
   if (!before) co_return error_response(before.error());
   const auto entries = co_await on_worker(wiring.worker, [&states = wiring.states, limit = *limit, before = *before] {
+    states.flush();  // what was noted a moment ago belongs to the answer
     return states.audit_trail(static_cast<std::size_t>(limit), before);
   });
   if (!entries) co_return error_response(entries.error());
