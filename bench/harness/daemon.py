@@ -65,12 +65,7 @@ class Daemon:
         if self.connection:
             self.connection.close()
         if self.process:
-            self.process.terminate()
-            try:
-                self.process.wait(timeout=10)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
+            processes.end(self.process)
         processes.end_orphans()
         for folder in self.cgroups:
             for below in [one for one in folder.glob("*") if one.is_dir()] + [folder]:

@@ -115,12 +115,7 @@ class _Server:
     def __exit__(self, *_):
         if self.process:
             others = processes.children(os.getpid())
-            self.process.terminate()
-            try:
-                self.process.wait(timeout=10)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
+            processes.end(self.process)
             processes.end_orphans(known=others)  # what it leaves behind comes to us
         processes.delete_later(self.folder)
 

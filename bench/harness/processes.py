@@ -4,6 +4,7 @@ import os
 import pathlib
 import shutil
 import signal
+import subprocess
 import time
 
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -83,6 +84,16 @@ def voluntary_switches(pid):
         except OSError:
             pass
     return counts
+
+
+def end(process, seconds=10):
+    """Asks our child to end, and makes it when it does not in that time."""
+    process.terminate()
+    try:
+        process.wait(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def end_orphans(known=(), seconds=20):
