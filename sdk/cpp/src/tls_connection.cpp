@@ -236,12 +236,22 @@ short Connection::events_after(int result) {
   }
 }
 
+int Connection::read_once(std::span<char> buffer, std::size_t& count) {
+  ERR_clear_error();
+  errno = 0;
+  return SSL_read_ex(ssl_.get(), buffer.data(), buffer.size(), &count);
+}
+
+int Connection::write_once(std::string_view data, std::size_t& count) {
+  ERR_clear_error();
+  errno = 0;
+  return SSL_write_ex(ssl_.get(), data.data(), data.size(), &count);
+}
+
 void Connection::write(std::string_view data, Deadline deadline, int cancel) {
   while (!data.empty()) {
-    ERR_clear_error();
     std::size_t count = 0;
-    errno = 0;
-    const int result = SSL_write_ex(ssl_.get(), data.data(), data.size(), &count);
+    const int result = write_once(data, count);
     if (result == 1) {
       data.remove_prefix(count);
     } else if (!after(result, deadline, cancel)) {
@@ -252,10 +262,8 @@ void Connection::write(std::string_view data, Deadline deadline, int cancel) {
 
 std::size_t Connection::read(std::span<char> buffer, Deadline deadline, int cancel) {
   for (;;) {
-    ERR_clear_error();
     std::size_t count = 0;
-    errno = 0;
-    const int result = SSL_read_ex(ssl_.get(), buffer.data(), buffer.size(), &count);
+    const int result = read_once(buffer, count);
     if (result == 1) return count;
     if (!after(result, deadline, cancel)) return 0;
   }
@@ -264,10 +272,8 @@ std::size_t Connection::read(std::span<char> buffer, Deadline deadline, int canc
 void Connection::write_shared(std::string_view data, std::mutex& state, Deadline deadline, int cancel) {
   while (!data.empty()) {
     std::unique_lock lock(state);
-    ERR_clear_error();
     std::size_t count = 0;
-    errno = 0;
-    const int result = SSL_write_ex(ssl_.get(), data.data(), data.size(), &count);
+    const int result = write_once(data, count);
     if (result == 1) {
       data.remove_prefix(count);
       continue;
@@ -282,10 +288,8 @@ void Connection::write_shared(std::string_view data, std::mutex& state, Deadline
 std::size_t Connection::read_shared(std::span<char> buffer, std::mutex& state, Deadline deadline, int cancel) {
   for (;;) {
     std::unique_lock lock(state);
-    ERR_clear_error();
     std::size_t count = 0;
-    errno = 0;
-    const int result = SSL_read_ex(ssl_.get(), buffer.data(), buffer.size(), &count);
+    const int result = read_once(buffer, count);
     if (result == 1) return count;
     const short events = events_after(result);
     lock.unlock();
@@ -337,10 +341,8 @@ void Connection::hang_up() const {
 }
 
 std::optional<std::size_t> Connection::try_read(std::span<char> buffer) {
-  ERR_clear_error();
   std::size_t count = 0;
-  errno = 0;
-  const int result = SSL_read_ex(ssl_.get(), buffer.data(), buffer.size(), &count);
+  const int result = read_once(buffer, count);
   if (result == 1) return count;
   if (events_after(result) == 0) return 0;
   return std::nullopt;

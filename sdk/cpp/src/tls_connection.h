@@ -80,6 +80,10 @@ class Connection {
 
   static Socket dial(const Url& url, Deadline deadline, int cancel);
   void handshake(const Url& url, Deadline deadline, int cancel);
+  // One try that does not wait. OpenSSL's verdict, 1 = good; any other is for events_after(), which finds no error of
+  // before.
+  int read_once(std::span<char> buffer, std::size_t& count);
+  int write_once(std::string_view data, std::size_t& count);
   // What to wait for before the same is tried again, 0: the peer closed in order. Throws on every failure.
   short events_after(int result);
   // True: try again; false: the peer closed in order. Throws on every failure.
