@@ -170,12 +170,17 @@ def test_files(with_client, tmp_path):
     with_client(body)
 
 
+async def take_place_of(client, name, monkeypatch):
+    """Registers an app whose process tells its key, and gives this process its identity."""
+    await client.add_app(App({"name": name, "command": "echo $APP_MESH_PROCESS_KEY; sleep 1000", "shell": True}))
+    key = (await client.get_app_output(name, timeout=10)).output.strip()
+    monkeypatch.setenv("APP_MESH_PROCESS_KEY", key)
+    monkeypatch.setenv("APP_MESH_APPLICATION_NAME", name)
+
+
 def test_a_worker(with_client, daemon, name, monkeypatch):
     async def body(client):
-        await client.add_app(App({"name": name, "command": "echo $APP_MESH_PROCESS_KEY; sleep 1000", "shell": True}))
-        key = (await client.get_app_output(name, timeout=10)).output.strip()
-        monkeypatch.setenv("APP_MESH_PROCESS_KEY", key)
-        monkeypatch.setenv("APP_MESH_APPLICATION_NAME", name)
+        await take_place_of(client, name, monkeypatch)
         worker = aio.AppMeshWorker(client=connect(daemon, with_client.transport))
 
         async def work():
@@ -194,10 +199,7 @@ def test_a_worker(with_client, daemon, name, monkeypatch):
 
 def test_a_worker_with_slots(with_client, daemon, name, monkeypatch):
     async def body(client):
-        await client.add_app(App({"name": name, "command": "echo $APP_MESH_PROCESS_KEY; sleep 1000", "shell": True}))
-        key = (await client.get_app_output(name, timeout=10)).output.strip()
-        monkeypatch.setenv("APP_MESH_PROCESS_KEY", key)
-        monkeypatch.setenv("APP_MESH_APPLICATION_NAME", name)
+        await take_place_of(client, name, monkeypatch)
         worker = aio.AppMeshWorker(client=connect(daemon, with_client.transport))
         fetches = asyncio.gather(*(worker.fetch_task(slot=slot) for slot in (0, 1, 7, 63)))
         payloads = [b"a", b"b", b"c", b"d"]
