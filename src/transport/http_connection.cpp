@@ -18,7 +18,6 @@ namespace {
 namespace asio = boost::asio;
 
 constexpr std::size_t kOneRecordBytes = 16UL * 1024;  // a response up to here is sent by one write
-constexpr int kReadsPerTurn = 64;                     // then other connections of the thread are served
 
 }  // namespace
 
@@ -188,7 +187,7 @@ asio::awaitable<HttpConnection::Received> HttpConnection::receive(RequestParser&
     switch (outcome.state) {
       case TlsStream::State::done:
         if (!consume(parser, {thread_.scratch().data(), outcome.bytes}, refusal)) co_return Received::refused;
-        if (reads % kReadsPerTurn == 0) co_await asio::post(thread_.context(), asio::use_awaitable);
+        if (reads % IoThread::kReadsPerTurn == 0) co_await asio::post(thread_.context(), asio::use_awaitable);
         break;
       case TlsStream::State::want_read:
       case TlsStream::State::want_write: {

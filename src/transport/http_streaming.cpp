@@ -21,7 +21,6 @@ namespace {
 namespace asio = boost::asio;
 
 constexpr std::size_t kOneRecordBytes = 16UL * 1024;  // a piece up to here leaves in one write with its chunk frame
-constexpr std::size_t kBytesPerTurn = 1024UL * 1024;  // then other connections of the thread are served
 
 }  // namespace
 
@@ -94,7 +93,7 @@ asio::awaitable<bool> HttpConnection::send_pieces(api::BodySource& source, bool 
     const bool sent = chunked ? co_await write_chunk(*piece) : co_await write(*piece);
     if (!sent) co_return false;
     turn += piece->size();
-    if (turn >= kBytesPerTurn) {
+    if (turn >= IoThread::kBytesPerTurn) {
       turn = 0;
       co_await asio::post(thread_.context(), asio::use_awaitable);
     }

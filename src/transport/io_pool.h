@@ -30,6 +30,10 @@ class IoThread {
   static constexpr std::size_t kScratchBytes = 16UL * 1024;
   [[nodiscard]] std::array<char, kScratchBytes>& scratch() { return scratch_; }
 
+  // A connection that has read so often, or sent so much of a file, lets the others of its thread have their turn.
+  static constexpr int kReadsPerTurn = 64;
+  static constexpr std::size_t kBytesPerTurn = 1024UL * 1024;
+
  private:
   friend class IoPool;
   void start(std::size_t number);

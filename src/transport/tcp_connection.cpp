@@ -16,8 +16,6 @@ namespace {
 
 namespace asio = boost::asio;
 
-constexpr int kReadsPerTurn = 64;                     // then other connections of the thread are served
-constexpr std::size_t kBytesPerTurn = 1024UL * 1024;  // of a file, sent; then other connections are served
 constexpr std::size_t kStoreBytes = 256UL * 1024;     // of an upload are worth their way to the disk
 constexpr std::size_t kOwnBufferBytes = 64UL * 1024;  // a frame from here on gives its buffer to the request
 
@@ -40,7 +38,7 @@ asio::awaitable<void> TcpConnection::serve() {
         }
         // A peer that waits for its answer has sent no more: asking the socket would be in vain.
         more = upload_ || !input_.empty() || stream_.has_pending();
-        if (reads % kReadsPerTurn == 0) co_await asio::post(thread_.context(), asio::use_awaitable);
+        if (reads % IoThread::kReadsPerTurn == 0) co_await asio::post(thread_.context(), asio::use_awaitable);
         break;
       case TlsStream::State::want_read:
       case TlsStream::State::want_write: {
@@ -204,7 +202,7 @@ asio::awaitable<void> TcpConnection::send_frames(std::shared_ptr<TcpConnection> 
       rest.remove_prefix(chunk.size());
     }
     turn += piece->size();
-    if (turn >= kBytesPerTurn) {  // a peer that takes everything at once must not have the thread to itself
+    if (turn >= IoThread::kBytesPerTurn) {  // a peer that takes everything at once must not have the thread to itself
       turn = 0;
       co_await asio::post(self->thread_.context(), asio::use_awaitable);
     }

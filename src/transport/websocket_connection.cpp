@@ -12,8 +12,6 @@ namespace {
 namespace asio = boost::asio;
 using wire::WebSocketOpcode;
 
-constexpr int kReadsPerTurn = 64;  // then other connections of the thread are served
-
 }  // namespace
 
 WebSocketConnection::WebSocketConnection(std::shared_ptr<MessageShared> shared, IoThread& thread, TlsStream stream,
@@ -44,7 +42,7 @@ asio::awaitable<void> WebSocketConnection::serve() {
         heard();
         open = consume({thread_.scratch().data(), outcome.bytes});
         more = in_frame_ || stream_.has_pending();
-        if (reads % kReadsPerTurn == 0) co_await asio::post(thread_.context(), asio::use_awaitable);
+        if (reads % IoThread::kReadsPerTurn == 0) co_await asio::post(thread_.context(), asio::use_awaitable);
         break;
       case TlsStream::State::want_read:
       case TlsStream::State::want_write: {
