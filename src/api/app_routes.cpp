@@ -6,6 +6,7 @@
 #include <functional>
 
 #include <boost/json/array.hpp>
+#include <boost/json/serialize.hpp>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -29,15 +30,20 @@ TimeText time_text(const AppRoutes& wiring) {
   return TimeText(wiring.engine.zone());
 }
 
-boost::json::object show(const AppRoutes& wiring, const engine::AppView& app, const TimeText& text) {
-  const auto sample = app.pid != 0 ? wiring.sampler.sample(app.pid) : nullptr;
-  auto json = app_json(app, sample.get(), wiring.engine.outputs(), text);
+boost::json::object show(const AppRoutes& wiring, const engine::AppView& app, const ProcessSample* sample,
+                         const TimeText& text) {
+  auto json = app_json(app, sample, wiring.engine.outputs(), text);
   if (app.instance_count == 1) return json;
   boost::json::array& runs = json["runs"].emplace_array();
   for (std::uint32_t k = 0; k < app.instance_count; ++k)
     if (const auto instance = wiring.engine.directory().find_instance(app.definition->name, k))
       runs.emplace_back(instance_json(*instance, k, text));
   return json;
+}
+
+boost::json::object show(const AppRoutes& wiring, const engine::AppView& app, const TimeText& text) {
+  const auto sample = app.pid != 0 ? wiring.sampler.sample(app.pid) : nullptr;
+  return show(wiring, app, sample.get(), text);
 }
 
 Result<engine::AppViewPtr> find_app(const AppRoutes& wiring, const Context& context, core::Access access) {
@@ -50,13 +56,29 @@ awaitable<Response> view_app(const AppRoutes& wiring, Context& context) {
   co_return json_response(show(wiring, **app, time_text(wiring)));
 }
 
-awaitable<Response> list_apps(const AppRoutes& wiring, Context& context) {
+std::string list_text(const AppRoutes& wiring, const security::Principal& caller) {
+  auto apps = wiring.engine.directory().list();
+  std::erase_if(apps, [&](const engine::AppViewPtr& app) {
+    return !may_access(wiring.users, caller, *app->definition, core::Access::read);
+  });
+  std::vector<std::int32_t> pids;
+  pids.reserve(apps.size());
+  for (const auto& app : apps) pids.push_back(app->pid);
+  const auto samples = wiring.sampler.sample_all(pids);
   const TimeText text = time_text(wiring);
-  boost::json::array apps;
-  for (const auto& app : wiring.engine.directory().list())
-    if (may_access(wiring.users, *context.principal, *app->definition, core::Access::read))
-      apps.emplace_back(show(wiring, *app, text));
-  co_return json_response(apps);
+  // One app after the other, so that there is one in memory as JSON and not all of them.
+  std::string json = "[";
+  for (std::size_t i = 0; i < apps.size(); ++i) {
+    if (i > 0) json += ',';
+    json += boost::json::serialize(show(wiring, *apps[i], samples[i].get(), text));
+  }
+  json += ']';
+  return json;
+}
+
+awaitable<Response> list_apps(const AppRoutes& wiring, Context& context) {
+  co_return json_text_response(
+      co_await on_worker(wiring.worker, [&] { return list_text(wiring, *context.principal); }));
 }
 
 awaitable<Response> check_health(const AppRoutes& wiring, Context& context) {

@@ -1,13 +1,15 @@
-// What a running process uses now: memory, CPU share, descriptors, its tree. Reading /proc costs tens of microseconds,
-// so a sample serves everybody for a second; the CPU share is that between two samples. Thread-safe.
+// What a running process uses now: memory, CPU share, descriptors, its tree. Reading /proc costs tens of microseconds
+// a process, so a sample serves everybody for a second; the CPU share is that between two samples. Thread-safe.
 #pragma once
 
 #include <chrono>
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string>
 #include <unordered_map>
+#include <vector>
 
 #include "platform/process.h"
 
@@ -21,25 +23,55 @@ struct ProcessSample {
   std::string tree;
 };
 
+using ProcessSamplePtr = std::shared_ptr<const ProcessSample>;  // nullptr: the process is gone
+
 class ProcessSampler {
  public:
-  // nullptr: the process is gone.
-  [[nodiscard]] std::shared_ptr<const ProcessSample> sample(std::int32_t pid);
+  static constexpr std::size_t kMinKept = 4096;
+  explicit ProcessSampler(platform::ProcFs proc = platform::ProcFs(), std::size_t min_kept = kMinKept)
+      : proc_(std::move(proc)), min_kept_(min_kept) {}
+
+  [[nodiscard]] ProcessSamplePtr sample(std::int32_t pid);
+  // The same for many, in their order; a pid of 0 has none. /proc is walked once for all of them, and who asks
+  // meanwhile waits for that walk instead of making one. For a worker thread.
+  [[nodiscard]] std::vector<ProcessSamplePtr> sample_all(std::span<const std::int32_t> pids);
+
+  // How many samples are kept: at most twice min_kept, or four times what was last asked for at once.
+  [[nodiscard]] std::size_t kept() const;
 
  private:
   using Clock = std::chrono::steady_clock;
   struct Entry {
-    std::shared_ptr<const ProcessSample> sample;
+    ProcessSamplePtr sample;
     Clock::time_point taken;
+    Clock::time_point fresh_until;
     std::uint64_t start_ticks = 0;
     std::uint64_t cpu_ticks = 0;
   };
+  using Entries = std::unordered_map<std::int32_t, Entry>;
+  using UserNames = std::unordered_map<uid_t, std::string>;
 
-  void forget_old(Clock::time_point now);
+  // All under mutex_.
+  [[nodiscard]] const Entry* find(std::int32_t pid) const;
+  void keep(std::int32_t pid, Entry entry);
 
-  platform::ProcFs proc_;
-  std::mutex mutex_;
-  std::unordered_map<std::int32_t, Entry> entries_;
+  // Fills what is fresh; returns the places that it left.
+  std::vector<std::size_t> fill_fresh(std::span<const std::int32_t> pids, std::vector<ProcessSamplePtr>& samples);
+  void walk(std::span<const std::int32_t> pids, std::span<const std::size_t> places,
+            std::vector<ProcessSamplePtr>& samples);
+  [[nodiscard]] Entry measure(const platform::ProcessStat& stat, const Entry* before, std::string tree,
+                              UserNames& users) const;
+
+  const platform::ProcFs proc_;
+  const std::size_t min_kept_;
+  std::mutex walk_mutex_;     // taken first; held over a walk
+  mutable std::mutex mutex_;  // held for lookups
+  // When the young ones are too many or too old they become the old ones, and those before are dropped. So nothing is
+  // searched for what to forget, however many apps there are.
+  Entries young_;
+  Entries old_;
+  std::size_t max_young_ = 0;
+  Clock::time_point turned_ = Clock::now();
 };
 
 }  // namespace appmesh::api

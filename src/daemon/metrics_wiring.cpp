@@ -40,18 +40,24 @@ std::optional<telemetry::TaskUse> task_use(const engine::TaskFigures& figures) {
 }  // namespace
 
 std::vector<telemetry::AppUse> app_uses(const engine::AppDirectory& directory, api::ProcessSampler& sampler) {
+  const auto views = directory.list();
+  std::vector<std::int32_t> pids;
+  pids.reserve(views.size());
+  for (const auto& view : views) pids.push_back(view->pid);
+  const auto samples = sampler.sample_all(pids);
   std::vector<telemetry::AppUse> uses;
-  for (const auto& view : directory.list()) {
+  uses.reserve(views.size());
+  for (std::size_t i = 0; i < views.size(); ++i) {
+    const auto& view = views[i];
     telemetry::AppUse use{.name = view->definition->name,
                           .starts = view->starts,
                           .enabled = view->status != core::AppStatus::disabled,
                           .healthy = view->healthy,
                           .pid = view->pid};
-    if (view->pid != 0)
-      if (const auto sample = sampler.sample(view->pid))
-        use.process = {.memory_bytes = sample->memory_bytes,
-                       .cpu_cores = sample->cpu_percent / 100,
-                       .descriptors = sample->descriptors};
+    if (const auto& sample = samples[i])
+      use.process = {.memory_bytes = sample->memory_bytes,
+                     .cpu_cores = sample->cpu_percent / 100,
+                     .descriptors = sample->descriptors};
     if (view->tasks) use.tasks = task_use(view->tasks->figures());
     uses.push_back(std::move(use));
   }

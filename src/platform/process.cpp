@@ -1,19 +1,25 @@
 #include "platform/process.h"
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <charconv>
-#include <unordered_map>
+#include <span>
 
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
 #include "platform/file.h"
+#include "platform/process_table.h"
 
 namespace appmesh::platform {
 namespace {
 
-constexpr std::uint64_t kMaxStatBytes = 8192;
+constexpr std::size_t kMaxStatBytes = 4096;
 constexpr std::uint64_t kMaxEnvironBytes = 8U << 20U;
 constexpr std::size_t kMaxCommandLineBytes = 4096;
 constexpr std::uint64_t kMaxChildrenBytes = 1U << 20U;
@@ -27,15 +33,33 @@ bool parse_number(std::string_view text, Number& out) {
   return error == std::errc{} && end == text.data() + text.size();
 }
 
-std::vector<std::string_view> split_words(std::string_view text) {
-  std::vector<std::string_view> words;
-  std::size_t at = 0;
-  while ((at = text.find_first_not_of(" \t\n", at)) != std::string_view::npos) {
+// How many words there are, but no more than there is room for.
+std::size_t split_words(std::string_view text, std::span<std::string_view> words) {
+  std::size_t count = 0;
+  for (std::size_t at = 0; count < words.size(); ++count) {
+    at = text.find_first_not_of(" \t\n", at);
+    if (at == std::string_view::npos) break;
     const std::size_t end = std::min(text.find_first_of(" \t\n", at), text.size());
-    words.push_back(text.substr(at, end - at));
+    words[count] = text.substr(at, end - at);
     at = end;
   }
-  return words;
+  return count;
+}
+
+// A file of /proc that is far shorter than the buffer: the kernel gives it whole in one read. Negative: errno.
+std::int64_t read_short(const std::string& path, std::span<char> buffer) {
+  const UniqueFd fd{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+  if (!fd) return -errno;
+  ssize_t got = 0;
+  do {
+    got = ::read(fd.get(), buffer.data(), buffer.size());
+  } while (got < 0 && errno == EINTR);
+  return got < 0 ? -errno : got;
+}
+
+std::uint64_t page_bytes() {
+  static const auto bytes = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+  return bytes;
 }
 
 Error gone(pid_t pid) {
@@ -44,7 +68,7 @@ Error gone(pid_t pid) {
 
 // A process that dies while it is read answers ESRCH from read(2), which is the same news as a missing directory.
 template <typename T>
-Result<T> or_gone(Result<T> result, const std::filesystem::path& directory, pid_t pid) {
+Result<T> or_gone(Result<T> result, const std::string& directory, pid_t pid) {
   if (!result && result.error().kind == ErrorKind::internal && !std::filesystem::exists(directory)) {
     return std::unexpected(gone(pid));
   }
@@ -60,8 +84,8 @@ Result<ProcessStat> parse_stat(std::string_view text) {
   ProcessStat stat;
   if (!parse_number(text.substr(0, open - 1), stat.pid)) return broken();
   stat.name = text.substr(open + 1, close - open - 1);
-  const auto words = split_words(text.substr(close + 1));  // words[0] is field 3 of proc(5)
-  if (words.size() < 22) return broken();
+  std::array<std::string_view, 22> words;  // words[0] is field 3 of proc(5)
+  if (split_words(text.substr(close + 1), words) < words.size()) return broken();
   stat.state = words[0].front();
   std::uint64_t user = 0;
   std::uint64_t system = 0;
@@ -75,8 +99,7 @@ Result<ProcessStat> parse_stat(std::string_view text) {
   }
   stat.cpu_ticks = user + system;
   stat.kernel_thread = (flags & kKernelThreadFlag) != 0;
-  stat.rss_bytes = static_cast<std::uint64_t>(std::max<std::int64_t>(rss_pages, 0)) *
-                   static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+  stat.rss_bytes = static_cast<std::uint64_t>(std::max<std::int64_t>(rss_pages, 0)) * page_bytes();
   return stat;
 }
 
@@ -87,24 +110,38 @@ std::uint64_t ticks_per_second() {
   return ticks;
 }
 
-std::filesystem::path ProcFs::of(pid_t pid, std::string_view file) const {
-  return file.empty() ? root_ / std::to_string(pid) : root_ / std::to_string(pid) / file;
+std::string ProcFs::of(pid_t pid, std::string_view file) const {
+  return fmt::format("{}/{}{}{}", root_.native(), pid, file.empty() ? "" : "/", file);
+}
+
+Result<ProcessStat> ProcFs::stat_file(pid_t pid) const {
+  std::array<char, kMaxStatBytes> buffer{};
+  const std::string path = of(pid, "stat");
+  const std::int64_t got = read_short(path, buffer);
+  if (got == -ENOENT || got == -ESRCH) return std::unexpected(gone(pid));
+  if (got < 0) return file_error("read", path, static_cast<int>(-got));
+  return parse_stat({buffer.data(), static_cast<std::size_t>(got)});
 }
 
 Result<ProcessStat> ProcFs::stat(pid_t pid) const {
-  auto text = or_gone(read_file(of(pid, "stat"), kMaxStatBytes), of(pid, ""), pid);
-  if (!text) return std::unexpected(text.error().kind == ErrorKind::not_found ? gone(pid) : text.error());
-  auto stat = parse_stat(*text);
+  auto stat = stat_file(pid);
   if (!stat) return stat;
-  // statm counts exactly; the rss of stat lags behind on kernels with per-CPU counters, see proc(5).
-  if (auto statm = read_file(of(pid, "statm"), kMaxStatBytes)) {
-    const auto words = split_words(*statm);
-    std::uint64_t pages = 0;
-    if (words.size() > 1 && parse_number(words[1], pages)) {
-      stat->rss_bytes = pages * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
-    }
-  }
+  if (const auto exact = resident_bytes(pid)) stat->rss_bytes = *exact;
   return stat;
+}
+
+Result<std::uint64_t> ProcFs::resident_bytes(pid_t pid) const {
+  std::array<char, 256> buffer{};
+  const std::string path = of(pid, "statm");
+  const std::int64_t got = read_short(path, buffer);
+  if (got == -ENOENT || got == -ESRCH) return std::unexpected(gone(pid));
+  if (got < 0) return file_error("read", path, static_cast<int>(-got));
+  std::array<std::string_view, 2> words;
+  std::uint64_t pages = 0;
+  if (split_words({buffer.data(), static_cast<std::size_t>(got)}, words) < words.size() ||
+      !parse_number(words[1], pages))
+    return fail(ErrorKind::internal, "cannot read a process's statm file");
+  return pages * page_bytes();
 }
 
 Result<uid_t> ProcFs::effective_uid(pid_t pid) const {
@@ -160,34 +197,39 @@ Result<std::vector<ProcessStat>> ProcFs::list_processes() const {
   auto names = list_directory(directory->get(), kMaxProcesses);
   if (!names) return std::unexpected(names.error());
   std::vector<ProcessStat> processes;
+  processes.reserve(names->size());
   for (const auto& name : *names) {
     pid_t pid = 0;
     if (!parse_number(std::string_view{name}, pid)) continue;
-    auto text = read_file_at(directory->get(), name + "/stat", kMaxStatBytes);
-    if (!text) continue;
-    if (auto stat = parse_stat(*text)) processes.push_back(std::move(*stat));
+    if (auto stat = stat_file(pid)) processes.push_back(std::move(*stat));
   }
   return processes;
 }
 
+std::size_t ProcFs::process_count() const {
+  struct ::stat info{};
+  // The links of a directory count its subdirectories, and /proc has one for each process.
+  return ::stat(root_.c_str(), &info) == 0 ? info.st_nlink : 0;
+}
+
 Result<std::string> ProcFs::tree_text(pid_t pid, std::size_t max_lines) const {
-  auto root = stat(pid);
+  auto root = stat_file(pid);
   if (!root) return std::unexpected(root.error());
   std::vector<ProcessStat> tree{std::move(*root)};
   // Kernels built without this file (CONFIG_PROC_CHILDREN) cost a walk over all processes.
-  if (!read_file(of(pid, "task") / std::to_string(pid) / "children", kMaxChildrenBytes)) {
+  if (!read_file(of(pid, fmt::format("task/{}/children", pid)), kMaxChildrenBytes)) {
     auto all = list_processes();
     if (!all) return std::unexpected(all.error());
-    return tree_text(pid, *all, max_lines);
+    return ProcessTable(std::move(*all)).tree_text(pid, max_lines);
   }
   // One more than is shown, so that the text says that there are more.
   for (std::size_t next = 0; next < tree.size() && tree.size() <= max_lines; ++next) {
     for (const pid_t child : children(tree[next].pid)) {
-      if (auto process = stat(child)) tree.push_back(std::move(*process));
+      if (auto process = stat_file(child)) tree.push_back(std::move(*process));
       if (tree.size() > max_lines) break;
     }
   }
-  return tree_text(pid, tree, max_lines);
+  return ProcessTable(std::move(tree)).tree_text(pid, max_lines);
 }
 
 std::vector<pid_t> ProcFs::children(pid_t pid) const {
@@ -197,7 +239,7 @@ std::vector<pid_t> ProcFs::children(pid_t pid) const {
   const auto threads = list_directory(tasks->get(), kMaxThreads);
   if (!threads) return found;
   for (const auto& thread : *threads) {
-    const auto text = read_file(of(pid, "task") / thread / "children", kMaxChildrenBytes);
+    const auto text = read_file(of(pid, fmt::format("task/{}/children", thread)), kMaxChildrenBytes);
     if (!text) continue;
     const char* at = text->data();
     const char* const end = at + text->size();
@@ -210,43 +252,6 @@ std::vector<pid_t> ProcFs::children(pid_t pid) const {
     }
   }
   return found;
-}
-
-Result<std::string> ProcFs::tree_text(pid_t pid, const std::vector<ProcessStat>& all, std::size_t max_lines) {
-  std::unordered_multimap<pid_t, const ProcessStat*> children;
-  const ProcessStat* root = nullptr;
-  for (const auto& process : all) {
-    if (process.pid == pid) root = &process;
-    children.emplace(process.ppid, &process);
-  }
-  if (root == nullptr) return std::unexpected(gone(pid));
-
-  struct Item {
-    const ProcessStat* process;
-    std::size_t depth;
-  };
-  std::vector<Item> open{{root, 0}};
-  std::string text;
-  std::size_t lines = 0;
-  std::size_t left_out = 0;
-  // A list is no snapshot, so pids may seem to form a cycle: no more items than processes are ever visited.
-  for (std::size_t visited = 0; !open.empty() && visited < all.size(); ++visited) {
-    const auto [process, depth] = open.back();
-    open.pop_back();
-    if (lines < max_lines) {
-      text.append(depth * 2, ' ').append(std::to_string(process->pid)).append(" ").append(process->name).append("\n");
-      ++lines;
-    } else {
-      ++left_out;
-    }
-    const auto [first, last] = children.equal_range(process->pid);
-    std::vector<const ProcessStat*> sorted;
-    for (auto child = first; child != last; ++child) sorted.push_back(child->second);
-    std::ranges::sort(sorted, std::greater{}, &ProcessStat::pid);  // the stack turns the order round
-    for (const auto* child : sorted) open.push_back({child, depth + 1});
-  }
-  if (left_out > 0) text += "… " + std::to_string(left_out) + " more\n";
-  return text;
 }
 
 Result<std::string> ProcFs::boot_id() const {

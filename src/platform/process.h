@@ -42,6 +42,8 @@ class ProcFs {
 
   // Error not_found when the process is gone.
   [[nodiscard]] Result<ProcessStat> stat(pid_t pid) const;
+  // Of statm, which counts exactly; the rss of stat lags behind on kernels with per-CPU counters, see proc(5).
+  [[nodiscard]] Result<std::uint64_t> resident_bytes(pid_t pid) const;
   [[nodiscard]] Result<uid_t> effective_uid(pid_t pid) const;
   [[nodiscard]] Result<std::uint64_t> open_descriptors(pid_t pid) const;
   // Arguments joined by spaces; empty for a kernel thread and a zombie. Cut at 4096 bytes.
@@ -49,23 +51,22 @@ class ProcFs {
   // The variable as the process was started with it; nullopt when it has none of that name. For some microseconds in
   // the middle of an exec the kernel shows no variables at all.
   [[nodiscard]] Result<std::optional<std::string>> environment_variable(pid_t pid, std::string_view name) const;
-  // Processes that vanish during the walk are left out.
+  // Processes that vanish during the walk are left out, and rss_bytes is that of stat.
   [[nodiscard]] Result<std::vector<ProcessStat>> list_processes() const;
-  // The process and its descendants, one a line, each level indented by two more spaces: "1234 nginx". At most
-  // `max_lines` lines, the last then says how many were left out.
+  // About how many there are, without a walk.
+  [[nodiscard]] std::size_t process_count() const;
+  // See ProcessTable::tree_text(), which is for many trees at once.
   [[nodiscard]] Result<std::string> tree_text(pid_t pid, std::size_t max_lines = 100) const;
   // Direct children, of all its threads; empty where the kernel does not tell.
   [[nodiscard]] std::vector<pid_t> children(pid_t pid) const;
-  // The same text from a list_processes() made once for many trees.
-  [[nodiscard]] static Result<std::string> tree_text(pid_t pid, const std::vector<ProcessStat>& all,
-                                                     std::size_t max_lines);
   // Of this boot; another text means that every pid remembered from before is stale.
   [[nodiscard]] Result<std::string> boot_id() const;
   // When the machine booted (btime): with ticks_per_second() turns start_ticks into wall time, to the second.
   [[nodiscard]] Result<core::WallTime> boot_time() const;
 
  private:
-  [[nodiscard]] std::filesystem::path of(pid_t pid, std::string_view file) const;
+  [[nodiscard]] std::string of(pid_t pid, std::string_view file) const;
+  [[nodiscard]] Result<ProcessStat> stat_file(pid_t pid) const;
   std::filesystem::path root_;
 };
 

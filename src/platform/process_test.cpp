@@ -6,6 +6,7 @@
 
 #include "platform/clock.h"
 #include "platform/file.h"
+#include "platform/process_table.h"
 #include "platform/test_child.h"
 #include "platform/test_directory.h"
 
@@ -115,6 +116,22 @@ TEST(ProcFs, ATreeThatSeemsToBeACycleEnds) {
   put(dir / "10/stat", stat_line(10, "a", 11));
   put(dir / "11/stat", stat_line(11, "b", 10));
   EXPECT_THAT(ProcFs{dir.path()}.tree_text(10).value(), StartsWith("10 a\n  11 b\n"));
+}
+
+TEST(ProcessTable, AnswersAboutManyFromOneWalk) {
+  const TestDirectory dir;
+  put(dir / "10/stat", stat_line(10, "root", 1));
+  put(dir / "12/stat", stat_line(12, "second", 10));
+  put(dir / "11/stat", stat_line(11, "first", 10));
+  put(dir / "13/stat", stat_line(13, "leaf", 11));
+  const ProcFs proc{dir.path()};
+  const ProcessTable table{proc.list_processes().value()};
+  EXPECT_EQ(table.size(), 4U);
+  EXPECT_EQ(table.tree_text(10, 100).value(), proc.tree_text(10).value());
+  EXPECT_EQ(table.tree_text(11, 100).value(), "11 first\n  13 leaf\n");
+  EXPECT_EQ(table.find(12)->name, "second");
+  EXPECT_EQ(table.find(14), nullptr);
+  EXPECT_EQ(table.tree_text(14, 100).error().kind, ErrorKind::not_found);
 }
 
 TEST(ProcFs, BootIdIsTrimmed) {
