@@ -4,6 +4,7 @@
 #include <charconv>
 #include <cmath>
 #include <functional>
+#include <iterator>
 
 #include <boost/json/array.hpp>
 #include <boost/json/serialize.hpp>
@@ -237,10 +238,14 @@ awaitable<Response> list_runs(const AppRoutes& wiring, Context& context) {
     now.reason = "running";
     living.push_back(std::move(now));
   }
-  stored->insert(stored->begin(), living.begin(), living.end());
-  std::ranges::stable_sort(*stored, std::greater<>{}, [](const store::RunRecord& run) { return run.start; });
+  // The rows come newest first. (stable_sort of libstdc++ 12 uses what C++20 has removed, and warns.)
+  const auto start_of = [](const store::RunRecord& run) { return run.start; };
+  std::ranges::sort(living, std::greater<>{}, start_of);
+  std::vector<store::RunRecord> newest_first;
+  newest_first.reserve(living.size() + stored->size());
+  std::ranges::merge(living, *stored, std::back_inserter(newest_first), std::greater<>{}, start_of, start_of);
   boost::json::array runs;
-  for (const auto& run : *stored)
+  for (const auto& run : newest_first)
     if (runs.size() < static_cast<std::size_t>(*limit)) runs.emplace_back(run_json(run));
   co_return json_response(runs);
 }
