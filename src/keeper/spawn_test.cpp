@@ -220,7 +220,7 @@ TEST_F(Spawning, gives_up_on_a_child_that_never_gets_to_exec) {
   while (mounts >> device >> where >> type && std::getline(mounts, line)) {
     if (type == "cgroup2") cgroup = where;
   }
-  if (cgroup.empty()) GTEST_SKIP() << "no cgroup2 mount";
+  if (cgroup.empty()) GTEST_SKIP() << "no cgroup v2 mount";
   cgroup /= "keeper_test_frozen_" + std::to_string(::getpid());
   ASSERT_TRUE(std::filesystem::create_directory(cgroup));
   std::ofstream(cgroup / "cgroup.freeze") << "1" << std::flush;

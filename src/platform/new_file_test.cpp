@@ -118,7 +118,7 @@ TEST_F(NewFileTest, WhatAKilledProcessLeftGoesWithTheNextFileAndWhatIsHeldStays)
 }
 
 TEST_F(NewFileTest, AFullDiskSaysSo) {
-  if (::access("/dev/full", W_OK) != 0) GTEST_SKIP();
+  if (::access("/dev/full", W_OK) != 0) GTEST_SKIP() << "no /dev/full here";
   const UniqueFd full(::open("/dev/full", O_WRONLY | O_CLOEXEC));
   EXPECT_EQ(write_all(full.get(), "x").error().kind, ErrorKind::insufficient_storage);
 }

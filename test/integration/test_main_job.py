@@ -48,14 +48,14 @@ def test_an_http_server_is_kept_alive_and_its_output_is_read(admin, name, cleane
 
 def test_nginx_runs_as_an_app_and_loses_its_workers_with_it(admin, name, cleaned, tmp_path, daemon):
     nginx = next(filter(None, map(shutil.which, ("nginx", "/usr/sbin/nginx", str(ROOT / "build/peers/usr/sbin/nginx")))), None)
-    if not nginx:
-        pytest.skip("nginx is not on this machine (scripts/prepare bench unpacks it)")
+    assert nginx, "there is no nginx; scripts/prepare test unpacks one below build/peers"
     port, = free_ports(1)
     (tmp_path / "index.html").write_text("hello from nginx\n")
+    temporary = " ".join(f"{kind}_temp_path {tmp_path}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
     (tmp_path / "nginx.conf").write_text(f"""
 daemon off; pid {tmp_path}/nginx.pid; error_log stderr; worker_processes 2; user root;
 events {{}}
-http {{ access_log off; server {{ listen 127.0.0.1:{port}; root {tmp_path}; }} }}
+http {{ access_log off; {temporary} server {{ listen 127.0.0.1:{port}; root {tmp_path}; }} }}
 """)
     for folder in (tmp_path, *tmp_path.parents):
         if str(folder).startswith("/tmp/"):
