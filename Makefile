@@ -1,8 +1,6 @@
-# Thin lines over CMake and scripts/. `make` builds; `make help` lists everything.
+# Short names of scripts/, for who has make. `make` builds; `make help` lists everything; V=1 shows every command.
 SHELL := /bin/bash
-JOBS ?= $(shell nproc)
 PREFIX ?= /opt/appmesh
-NINJA := ninja -j$(JOBS)
 
 .DEFAULT_GOAL := build
 .PHONY: build prepare start stop stop-all test test-long bench format lint clean install help
@@ -10,7 +8,7 @@ NINJA := ninja -j$(JOBS)
 build: ## build build/release/bin/{appsvc,appkeeper,appc}
 	@scripts/build release appsvc appkeeper appc
 
-prepare: ## install what a build needs from Debian's packages (done by the other targets too)
+prepare: ## install what a build needs from Debian's packages (the other targets do it too)
 	@scripts/prepare build
 
 start: ## build, start the daemon in ./.appmesh and show it at work
@@ -42,7 +40,8 @@ clean: ## remove build/ (not ./.appmesh)
 	@rm -rf build
 
 install: build ## install below PREFIX (default /opt/appmesh)
-	cmake --install build/release --prefix $(PREFIX)
+	@echo "installing below $(PREFIX)"
+	@cmake --install build/release --prefix $(PREFIX) >/dev/null
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -24,7 +24,7 @@ def pytest_configure(config):
 
 def pytest_sessionstart(session):
     if not session.config.option.collectonly and not (binaries() / "appsvc").exists():
-        pytest.exit(f"no appsvc in {binaries()}: run `make build` first, or set APPMESH_BIN", returncode=3)
+        pytest.exit(f"no appsvc in {binaries()}: run `scripts/build release` first, or set APPMESH_BIN", returncode=3)
 
 
 @pytest.hookimpl(wrapper=True)
