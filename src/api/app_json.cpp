@@ -1,6 +1,9 @@
 #include "api/app_json.h"
 
-#include <cmath>
+#include <chrono>
+
+#include <boost/json/serialize.hpp>
+#include <fmt/format.h>
 
 namespace appmesh::api {
 
@@ -68,8 +71,12 @@ boost::json::object instance_json(const engine::AppView& app, std::uint32_t inst
   return json;
 }
 
-boost::json::object app_json(const engine::AppView& app, const ProcessSample* sample,
-                             const runtime::OutputFiles& outputs, const TimeText& time_text) {
+namespace {
+
+constexpr std::chrono::seconds kOutputSizeLife{1};
+
+// Everything that stays as it is as long as the picture does.
+boost::json::object picture_json(const engine::AppView& app, const TimeText& time_text) {
   const core::AppDefinition& definition = *app.definition;
   boost::json::object json = core::write_definition(definition, core::SecretFields::omit);
   json["status"] = static_cast<int>(app.status);
@@ -92,12 +99,7 @@ boost::json::object app_json(const engine::AppView& app, const ProcessSample* sa
   if (!app.last_error.empty())
     json["last_error"] = app.last_error_time ? time_text(*app.last_error_time) + " " + app.last_error : app.last_error;
 
-  if (app.run_number != 0) {
-    json["process_uuid"] = app.run_id;
-    std::uint64_t cached = outputs.size(definition.name, app.run_number);
-    for (const auto kept : app.kept_runs) cached += outputs.size(definition.name, kept);
-    json["stdout_cache_size"] = cached;
-  }
+  if (app.run_number != 0) json["process_uuid"] = app.run_id;
   if (!app.waiting_for.empty()) {
     boost::json::object& waiting = json["waiting_for"].emplace_object();
     for (const auto& [name, dependency] : app.waiting_for) waiting[name] = core::to_string(dependency.condition);
@@ -106,19 +108,73 @@ boost::json::object app_json(const engine::AppView& app, const ProcessSample* sa
     json["pid"] = app.pid;
     json["ready"] = app.ready;
     if (!app.status_text.empty()) json["status_text"] = app.status_text;
-    if (sample != nullptr) {
-      json["pid_user"] = sample->user;
-      json["memory"] = sample->memory_bytes;
-      json["cpu"] = std::round(sample->cpu_percent * 100) / 100;
-      json["fd"] = sample->descriptors;
-      json["pstree"] = sample->tree;
-    }
-    const engine::TaskFigures tasks = app.tasks->figures();
-    json["task_id"] = tasks.last_task;
-    json["task_status"] = tasks.busy() ? "busy" : "idle";
-    if (tasks.submitted > 0 || tasks.waiting_workers > 0) json["tasks"] = tasks_json(tasks);
   }
   return json;
+}
+
+std::string open_text(const engine::AppView& app, const TimeText& time_text) {
+  std::string text = boost::json::serialize(picture_json(app, time_text));
+  text.pop_back();
+  return text;
+}
+
+std::uint64_t output_bytes(const engine::AppView& app, const runtime::OutputFiles& outputs) {
+  if (app.run_number == 0) return 0;
+  const std::string& name = app.definition->name;
+  std::uint64_t bytes = outputs.size(name, app.run_number);
+  for (const auto kept : app.kept_runs) bytes += outputs.size(name, kept);
+  return bytes;
+}
+
+// The times of day of these depend on the offset of now.
+bool changes_by_itself(const engine::AppView& app) {
+  return app.definition->daily_limitation.has_value();
+}
+
+std::shared_ptr<const engine::ShownApp> shown_app(const engine::AppView& app, const runtime::OutputFiles& outputs,
+                                                  const TimeText& time_text, Keep keep) {
+  const auto now = std::chrono::steady_clock::now();
+  const auto before = app.shown.get();
+  const bool same_text = before != nullptr && before->zone == time_text.zone() && !changes_by_itself(app);
+  // A file that nobody writes any more is looked at each time: it may be removed.
+  const bool same_size = before != nullptr && app.pid != 0 && now - before->output_read < kOutputSizeLife;
+  if (same_text && same_size) return before;
+  auto shown = std::make_shared<engine::ShownApp>();
+  shown->zone = time_text.zone();
+  shown->json = same_text ? before->json : open_text(app, time_text);
+  shown->output_bytes = same_size ? before->output_bytes : output_bytes(app, outputs);
+  shown->output_read = same_size ? before->output_read : now;
+  if (keep == Keep::yes) app.shown.set(shown);
+  return shown;
+}
+
+}  // namespace
+
+std::string app_text(const engine::AppView& app, const ProcessSample* sample, const runtime::OutputFiles& outputs,
+                     const TimeText& time_text, Keep keep) {
+  const auto shown = shown_app(app, outputs, time_text, keep);
+  std::string text;
+  text.reserve(shown->json.size() + 256);
+  text += shown->json;
+  const auto out = std::back_inserter(text);
+  if (app.run_number != 0) fmt::format_to(out, R"(,"stdout_cache_size":{})", shown->output_bytes);
+  if (app.pid != 0) {
+    if (sample != nullptr)
+      fmt::format_to(out, R"(,"memory":{},"cpu":{:.2f},"fd":{},"pid_user":{},"pstree":{})", sample->memory_bytes,
+                     sample->cpu_percent, sample->descriptors, boost::json::serialize(sample->user),
+                     boost::json::serialize(sample->tree));
+    const engine::TaskFigures tasks = app.tasks->figures();
+    fmt::format_to(out, R"(,"task_id":{},"task_status":"{}")", tasks.last_task, tasks.busy() ? "busy" : "idle");
+    if (tasks.submitted > 0 || tasks.waiting_workers > 0)
+      fmt::format_to(out, R"(,"tasks":{})", boost::json::serialize(tasks_json(tasks)));
+  }
+  text += '}';
+  return text;
+}
+
+void add_member(std::string& object, std::string_view name, const boost::json::value& value) {
+  object.back() = ',';
+  object.append(boost::json::serialize(name)).append(":").append(boost::json::serialize(value)).append("}");
 }
 
 }  // namespace appmesh::api

@@ -1,7 +1,11 @@
 // An app as the API shows it: its definition, then the runtime fields of section 3.2 of the wire contract. Any thread.
 #pragma once
 
+#include <string>
+#include <string_view>
+
 #include <boost/json/object.hpp>
+#include <boost/json/value.hpp>
 
 #include "api/process_sampler.h"
 #include "api/time_text.h"
@@ -10,9 +14,16 @@
 
 namespace appmesh::api {
 
-// `sample` is null for an app that does not run.
-[[nodiscard]] boost::json::object app_json(const engine::AppView& app, const ProcessSample* sample,
-                                           const runtime::OutputFiles& outputs, const TimeText& time_text);
+// The text of a JSON object. What an app's picture says of it is written once a picture; what changes meanwhile is
+// added to each answer: the sample (null for an app that does not run), the tasks, and the size of its output, which is
+// at most a second old like the sample. With `keep` the text stays with the picture: for one app that is asked for
+// again and again, but not for a list of thousands, which would keep a kilobyte for each.
+enum class Keep : bool { no, yes };
+[[nodiscard]] std::string app_text(const engine::AppView& app, const ProcessSample* sample,
+                                   const runtime::OutputFiles& outputs, const TimeText& time_text, Keep keep);
+
+// Adds a member to the text of an object that has one already.
+void add_member(std::string& object, std::string_view name, const boost::json::value& value);
 
 // One line of `runs` of an app with several instances.
 [[nodiscard]] boost::json::object instance_json(const engine::AppView& app, std::uint32_t instance,

@@ -7,7 +7,6 @@
 #include <iterator>
 
 #include <boost/json/array.hpp>
-#include <boost/json/serialize.hpp>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -31,20 +30,21 @@ TimeText time_text(const AppRoutes& wiring) {
   return TimeText(wiring.engine.zone());
 }
 
-boost::json::object show(const AppRoutes& wiring, const engine::AppView& app, const ProcessSample* sample,
-                         const TimeText& text) {
-  auto json = app_json(app, sample, wiring.engine.outputs(), text);
+std::string show(const AppRoutes& wiring, const engine::AppView& app, const ProcessSample* sample, const TimeText& text,
+                 Keep keep) {
+  std::string json = app_text(app, sample, wiring.engine.outputs(), text, keep);
   if (app.instance_count == 1) return json;
-  boost::json::array& runs = json["runs"].emplace_array();
+  boost::json::array runs;
   for (std::uint32_t k = 0; k < app.instance_count; ++k)
     if (const auto instance = wiring.engine.directory().find_instance(app.definition->name, k))
       runs.emplace_back(instance_json(*instance, k, text));
+  add_member(json, "runs", runs);
   return json;
 }
 
-boost::json::object show(const AppRoutes& wiring, const engine::AppView& app, const TimeText& text) {
+std::string show(const AppRoutes& wiring, const engine::AppView& app, Keep keep) {
   const auto sample = app.pid != 0 ? wiring.sampler.sample(app.pid) : nullptr;
-  return show(wiring, app, sample.get(), text);
+  return show(wiring, app, sample.get(), time_text(wiring), keep);
 }
 
 Result<engine::AppViewPtr> find_app(const AppRoutes& wiring, const Context& context, core::Access access) {
@@ -54,7 +54,7 @@ Result<engine::AppViewPtr> find_app(const AppRoutes& wiring, const Context& cont
 awaitable<Response> view_app(const AppRoutes& wiring, Context& context) {
   const auto app = find_app(wiring, context, core::Access::read);
   if (!app) co_return error_response(app.error());
-  co_return json_response(show(wiring, **app, time_text(wiring)));
+  co_return json_text_response(show(wiring, **app, Keep::yes));
 }
 
 std::string list_text(const AppRoutes& wiring, const security::Principal& caller) {
@@ -67,11 +67,10 @@ std::string list_text(const AppRoutes& wiring, const security::Principal& caller
   for (const auto& app : apps) pids.push_back(app->pid);
   const auto samples = wiring.sampler.sample_all(pids);
   const TimeText text = time_text(wiring);
-  // One app after the other, so that there is one in memory as JSON and not all of them.
   std::string json = "[";
   for (std::size_t i = 0; i < apps.size(); ++i) {
     if (i > 0) json += ',';
-    json += boost::json::serialize(show(wiring, *apps[i], samples[i].get(), text));
+    json += show(wiring, *apps[i], samples[i].get(), text, Keep::no);
   }
   json += ']';
   return json;
@@ -139,9 +138,9 @@ awaitable<Response> register_app(const AppRoutes& wiring, Context& context) {
   if (!registered) co_return error_response(registered.error());
   if (*registered == nullptr)
     co_return error_response({ErrorKind::conflict, "the application was removed meanwhile", {}});
-  boost::json::object shown = show(wiring, **registered, time_text(wiring));
-  if (!subscription_id.empty()) shown["subscription_id"] = subscription_id;
-  Response response = json_response(shown);
+  std::string shown = show(wiring, **registered, Keep::no);
+  if (!subscription_id.empty()) add_member(shown, "subscription_id", boost::json::string(subscription_id));
+  Response response = json_text_response(std::move(shown));
   response.hold = std::move(hold);
   if (!parsed->unknown_fields.empty())
     response.add_header("X-Unknown-Fields", fmt::format("{}", fmt::join(parsed->unknown_fields, ", ")));

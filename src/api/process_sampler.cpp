@@ -14,7 +14,7 @@ using namespace std::chrono_literals;
 
 constexpr auto kSampleLife = 1s;
 constexpr auto kEntryLife = 60s;
-constexpr std::size_t kWalkGain = 8;     // so much less a process costs in a walk than alone; but a walk reads all
+constexpr std::size_t kWalkGain = 8;  // so much less a process costs in a walk than alone; but a walk reads all
 constexpr std::size_t kMaxTreeLines = 100;
 
 }  // namespace

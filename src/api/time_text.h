@@ -17,6 +17,7 @@ class TimeText {
   [[nodiscard]] std::string operator()(core::WallTime instant) const;
   // Seconds of a UTC day as local time of day, "09:00:00+08".
   [[nodiscard]] std::string time_of_day(int seconds) const;
+  [[nodiscard]] const core::Zone& zone() const { return zone_; }
 
  private:
   core::Zone zone_;

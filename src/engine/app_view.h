@@ -2,8 +2,10 @@
 // whole at every change and found by name. AppDirectory may be read on any thread; only the engine writes it.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <shared_mutex>
 #include <string>
@@ -13,9 +15,40 @@
 
 #include "core/app_definition.h"
 #include "core/lifecycle.h"
+#include "core/zone.h"
 #include "engine/task_queue.h"
 
 namespace appmesh::engine {
+
+// What a reader wrote of one picture, for the next reader. It lies with the picture, so a change, which makes another
+// picture, can never be answered with an old text.
+struct ShownApp {
+  core::Zone zone;   // that its times are in
+  std::string json;  // an object that is still open, without what changes while the picture stays the same
+  std::uint64_t output_bytes = 0;
+  std::chrono::steady_clock::time_point output_read;
+};
+
+class ShownAppSlot {
+ public:
+  ShownAppSlot() = default;
+  ShownAppSlot(const ShownAppSlot&) {}  // another picture has nothing written of it yet
+  ShownAppSlot& operator=(const ShownAppSlot&) = delete;
+  ~ShownAppSlot() = default;
+
+  [[nodiscard]] std::shared_ptr<const ShownApp> get() const {
+    const std::lock_guard lock(mutex_);
+    return shown_;
+  }
+  void set(std::shared_ptr<const ShownApp> shown) const {
+    const std::lock_guard lock(mutex_);
+    shown_.swap(shown);
+  }
+
+ private:
+  mutable std::mutex mutex_;  // held for a copy of the pointer
+  mutable std::shared_ptr<const ShownApp> shown_;
+};
 
 struct AppView {
   std::uint64_t generation = 0;  // tells an app from another of the same name after a deletion
@@ -42,6 +75,7 @@ struct AppView {
   std::string last_error;
   std::optional<core::WallTime> last_error_time;
   std::shared_ptr<TaskQueue> tasks;  // never null; the one thing here that is not a picture but the real queue
+  ShownAppSlot shown;                // filled by readers
 };
 
 using AppViewPtr = std::shared_ptr<const AppView>;
