@@ -3,7 +3,7 @@ SHELL := /bin/bash
 PREFIX ?= /opt/appmesh
 
 .DEFAULT_GOAL := build
-.PHONY: build prepare start stop stop-all test test-long bench format lint clean install help
+.PHONY: build prepare start stop stop-all test test-long fresh bench format lint clean install help
 
 build: ## build build/release/bin/{appsvc,appkeeper,appc}
 	@scripts/build release appsvc appkeeper appc
@@ -23,8 +23,11 @@ stop-all: ## end the daemon, the keeper and every app
 test: ## every test that CI runs; the last line is "N passed, N failed"
 	@scripts/test
 
-test-long: ## the long versions: 100 kills of the daemon among 200 apps, and more
+test-long: ## the long versions: 100 kills of the daemon among 200 apps, all of make fresh, and more
 	@scripts/test --long
+
+fresh: ## the README's commands on Debian's minimal system, as root and as a plain user
+	@scripts/fresh
 
 bench: ## benchmarks beside peers, results in build/bench
 	@scripts/bench

@@ -1,5 +1,4 @@
 """A script that ends without success says what failed, where, and what to do; it never ends without a word."""
-import os
 import re
 import signal
 import stat
@@ -80,7 +79,7 @@ def test_a_script_that_called_a_script_points_at_its_words(checkout):
     assert "about" in done.stderr and "on this machine" in done.stderr, "how long it takes is said first"
 
 
-@pytest.mark.parametrize("script", ["bench", "fuzz", "lint"])
+@pytest.mark.parametrize("script", ["bench", "fuzz", "lint", "fresh"])
 def test_every_other_script_points_at_what_failed_too(script, checkout):
     checkout.replace("scripts/prepare", "exit 7")
     checkout.replace("scripts/build", "exit 7")
