@@ -99,6 +99,12 @@ boost::json::object picture_json(const engine::AppView& app, const TimeText& tim
   if (!app.last_error.empty())
     json["last_error"] = app.last_error_time ? time_text(*app.last_error_time) + " " + app.last_error : app.last_error;
 
+  if (app.rolls) {
+    json["rolling_restart"] = {{"state", "running"}};
+  } else if (!app.roll_stopped.empty()) {
+    json["rolling_restart"] = {{"state", "stopped"}, {"reason", app.roll_stopped}};
+  }
+
   if (app.run_number != 0) json["process_uuid"] = app.run_id;
   if (!app.waiting_for.empty()) {
     boost::json::object& waiting = json["waiting_for"].emplace_object();

@@ -50,12 +50,31 @@ constexpr std::array<std::string_view, 36> kWritable{"name",
                                                      "start_missed",
                                                      "watchdog_seconds",
                                                      "start_interval_seconds"};
-constexpr std::array<std::string_view, 24> kRuntime{
-    "return_code",    "pid_user",        "memory",       "cpu",          "fd",
-    "pstree",         "task_id",         "task_status",  "container_id", "last_start_time",
-    "last_exit_time", "next_start_time", "health",       "starts",       "stdout_cache_size",
-    "last_error",     "ready",           "status_text",  "waiting_for",  "runs",
-    "missed_starts",  "subscription_id", "process_uuid", "user"};
+constexpr std::array<std::string_view, 25> kRuntime{"return_code",
+                                                    "pid_user",
+                                                    "memory",
+                                                    "cpu",
+                                                    "fd",
+                                                    "pstree",
+                                                    "task_id",
+                                                    "task_status",
+                                                    "container_id",
+                                                    "last_start_time",
+                                                    "last_exit_time",
+                                                    "next_start_time",
+                                                    "health",
+                                                    "starts",
+                                                    "stdout_cache_size",
+                                                    "last_error",
+                                                    "ready",
+                                                    "status_text",
+                                                    "waiting_for",
+                                                    "runs",
+                                                    "missed_starts",
+                                                    "subscription_id",
+                                                    "process_uuid",
+                                                    "rolling_restart",
+                                                    "tasks"};
 
 struct Nested {
   std::string_view field;
@@ -146,6 +165,11 @@ class Converter {
   std::size_t nodes_ = 0;
 };
 
+// What only a listing of the daemon holds.
+bool is_listing(const json::object& app) {
+  return app.contains("health") || app.contains("starts");
+}
+
 std::vector<std::string> unknown_keys(const json::object& app) {
   std::vector<std::string> unknown;
   for (const auto& [key, value] : app) {
@@ -164,7 +188,7 @@ std::vector<std::string> unknown_keys(const json::object& app) {
 
 void drop_runtime(json::object& app) {
   // A pid beside what only a listing holds is that of the run then; alone it asks to attach to a process.
-  if (app.contains("health") || app.contains("starts")) app.erase("pid");
+  if (is_listing(app)) app.erase("pid");
   for (const std::string_view key : kRuntime) app.erase(key);
   std::vector<std::string> companions;
   for (const auto& [key, value] : app) {
@@ -198,6 +222,13 @@ json::object parse_app_document(std::string_view text, const std::string& source
     std::string names;
     for (const std::string& key : unknown) names += (names.empty() ? "" : ", ") + key;
     converter.fail("unknown key: " + names);
+  }
+  // Of a listing they are what the daemon told; in a text of one's own they would change nothing.
+  for (const char* given : {"owner", "register_time"}) {
+    if (app.contains(given) && !is_listing(app))
+      converter.fail("the key '" + std::string(given) + "' is the daemon's to set: " +
+                     (given == std::string_view("owner") ? "an app belongs to whoever registers it" : "leave it out"));
+    app.erase(given);
   }
   drop_runtime(app);
   return app;

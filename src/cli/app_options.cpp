@@ -1,5 +1,6 @@
 #include "cli/app_options.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -16,6 +17,11 @@ void set_environment(App& app, const std::vector<std::string>& entries, bool sec
     const std::size_t equals = entry.find('=');
     const std::string name = entry.substr(0, equals);
     if (name.empty()) throw CliError(kUsage, "'" + entry + "' is not NAME=VALUE");
+    if (std::ranges::any_of(name, [](unsigned char c) { return c <= ' ' || c == 0x7f; }))
+      throw CliError(kUsage,
+                     std::string(secret ? "-z" : "-e") + " '" + entry + "': '" + name +
+                         "' is no name of a variable, it has a space in it",
+                     "give -e once for each variable: -e A=1 -e B=2");
     std::string value;
     if (equals == std::string::npos) {
       const char* here = std::getenv(name.c_str());

@@ -84,7 +84,7 @@ Table app_table(const std::vector<App>& apps, std::int64_t now, bool wide) {
     };
     if (wide) {
       row.push_back(time_cell(app.number("next_start_time")));
-      row.push_back({app.text("last_error").value_or("")});
+      row.push_back({in_local_time(app.text("last_error").value_or(""))});
     }
     table.add(std::move(row));
   }

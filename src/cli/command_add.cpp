@@ -5,6 +5,7 @@
 #include "cli/app_options.h"
 #include "cli/commands.h"
 #include "cli/exit_code.h"
+#include "cli/rolling_restart.h"
 #include "cli/terminal.h"
 
 namespace appmesh::cli {
@@ -99,7 +100,8 @@ int add(Context& context, const AddOptions& options) {
   if (!options.force) refuse_existing(client, app.name());
   client.add_app(app);
   tell("Registered " + app.name() + ".");
-  return kOk;
+  const Interrupt interrupt;
+  return options.force ? await_rolling_restart(client, app.name(), interrupt) : kOk;
 }
 
 void add_definition_options(CLI::App& verb, AddOptions& options) {

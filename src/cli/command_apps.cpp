@@ -1,5 +1,7 @@
 #include "cli/commands.h"
 #include "cli/exit_code.h"
+#include "cli/rolling_restart.h"
+#include "cli/terminal.h"
 
 namespace appmesh::cli {
 namespace {
@@ -11,20 +13,24 @@ struct ControlOptions {
 
 using Control = std::string (Client::*)(std::string_view);
 
+int apply(Client& client, const std::string& name, Control call, const Interrupt& interrupt) {
+  tell((client.*call)(name));
+  return call == &Client::restart_app ? await_rolling_restart(client, name, interrupt) : kOk;
+}
+
 int control(Context& context, const ControlOptions& options, Control call) {
   if (options.app.empty() != options.all) throw CliError(kUsage, "give one of -a NAME and -A");
   Client& client = context.client();
-  if (!options.all) {
-    tell((client.*call)(options.app));
-    return kOk;
-  }
+  const Interrupt interrupt;
+  if (!options.all) return apply(client, options.app, call, interrupt);
   int result = kOk;
   for (const App& app : client.list_apps()) {
     if (app.status() == AppStatus::kNotAvailable) continue;  // runs on demand are nobody's to enable
     // Restarting what is meant to stay stopped would start it.
     if (call == &Client::restart_app && app.status() != AppStatus::kEnabled) continue;
     try {
-      tell((client.*call)(app.name()));
+      if (const int code = apply(client, app.name(), call, interrupt); code != kOk) result = code;
+      if (interrupt.signal() != 0) return result;
     } catch (const ClientError& error) {
       if (error.kind() != ErrorKind::kStatus || error.status() == 401) throw;
       complain(app.name() + ": " + error.what());
@@ -77,7 +83,8 @@ void add_app_commands(CLI::App& root, Context& context) {
       remove);
   add_control(root, context, "enable", "Let an app run", &Client::enable_app);
   add_control(root, context, "disable", "Stop an app and keep it stopped", &Client::disable_app);
-  add_control(root, context, "restart", "Stop an app and start it again", &Client::restart_app);
+  add_control(root, context, "restart", "Stop an app and start it again, its instances one after the other",
+              &Client::restart_app);
 }
 
 }  // namespace appmesh::cli

@@ -2,7 +2,7 @@
 #include <chrono>
 #include <fstream>
 #include <iterator>
-#include <thread>
+#include <utility>
 
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
@@ -14,12 +14,14 @@
 #include "cli/format.h"
 #include "cli/sse_reader.h"
 #include "cli/terminal.h"
+#include "cli/usage.h"
 
 namespace appmesh::cli {
 namespace {
 
 constexpr std::size_t kMostTaskBytes = 64UL * 1024 * 1024;
 constexpr std::chrono::milliseconds kRetry{500};
+constexpr std::chrono::minutes kGiveUp{10};
 
 struct EventOptions {
   std::vector<std::string> apps;
@@ -45,6 +47,14 @@ std::string event_line(const StreamedEvent& event, bool raw) {
                      data == nullptr ? "" : printable(boost::json::serialize(*data)));
 }
 
+// Of the last event of a stream.
+std::string reason_of(const std::string& data) {
+  boost::system::error_code error;
+  const auto value = boost::json::parse(data, error);
+  if (error || !value.is_object()) return printable(data);
+  return printable(App(value.get_object()).text("reason").value_or(data));
+}
+
 int events(Context& context, const EventOptions& options) {
   Client& client = context.client();
   const Interrupt interrupt;
@@ -56,19 +66,20 @@ int events(Context& context, const EventOptions& options) {
   if (!options.apps.empty()) request.query.emplace_back("app", joined(options.apps));
   if (!options.events.empty()) request.query.emplace_back("events", options.events);
   bool ended = false, closed = false;
-  bool connected = false;
+  bool connected = false, was_connected = false;
+  auto lost_at = std::chrono::steady_clock::now();
   for (;;) {
     SseReader reader([&](const StreamedEvent& event) {
       if (event.type == "END") {
         ended = true;
-        tell("-- " + printable(event.data) + " --");
+        tell("-- " + reason_of(event.data) + " --");
       } else if (!write_output(event_line(event, options.json))) {
         closed = true;
       }
     });
     request.body_sink = [&](const Response&, std::string_view piece) {
-      if (!connected) tell("-- connected --");
-      connected = true;
+      if (!connected) tell(was_connected ? "-- connected again; events in between are not told --" : "-- connected --");
+      connected = was_connected = true;
       reader.feed(piece);
       if (closed) throw ClientError(ErrorKind::kCancelled, "nobody reads the output");
     };
@@ -79,13 +90,14 @@ int events(Context& context, const EventOptions& options) {
       if (closed) return kFailed;
       if (error.kind() == ErrorKind::kCancelled)
         return interrupt.signal() == 0 ? kOk : kSignalBase + interrupt.signal();
-      if (!connected && !error.connection_lost()) throw;
-      if (!error.connection_lost() && error.status() != 503 && error.status() != 502) throw;
-      if (!connected && error.kind() == ErrorKind::kConnect) throw;
+      const bool away = error.connection_lost() || error.status() == 503 || error.status() == 502;
+      if (!away || !was_connected) throw;  // it was never there: a wrong address will not become right
+      if (!connected && std::chrono::steady_clock::now() - lost_at > kGiveUp) throw;
     }
-    // What happened in between is not told again.
-    if (connected) tell("-- the connection was lost; events may be missing --");
-    connected = false;
+    if (std::exchange(connected, false)) {
+      tell("-- the connection was lost; waiting for the daemon --");
+      lost_at = std::chrono::steady_clock::now();
+    }
     if (interrupt.pause(kRetry)) return kSignalBase + interrupt.signal();
   }
 }
@@ -160,7 +172,7 @@ void add_event_commands(CLI::App& root, Context& context) {
         verb.add_option("app", options.apps, "the apps")->required();
         verb.add_flag("-f,--follow", options.follow, "go on until Ctrl-C, run after run");
         verb.add_option("--tail", options.tail, "only the last lines of each app's present run")
-            ->check(CLI::NonNegativeNumber);
+            ->check(whole_number(0, 1'000'000));
         verb.add_option(
             "--since", options.since,
             "also the kept output of runs that lived since then: a duration (90s, 2h, PT10M) ago, or a local time "

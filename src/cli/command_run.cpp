@@ -127,6 +127,17 @@ int execute(Client& client, RunPlan& plan, const Interrupt& interrupt) {
   return plan.sync ? run_sync(client, plan, interrupt) : run_streamed(client, plan, interrupt);
 }
 
+// A run without a command is a copy of an app, so there has to be one.
+void require_app(Client& client, const std::string& name) {
+  try {
+    client.get_app(name);
+  } catch (const ClientError& error) {
+    if (error.status() != 404) return;  // the run itself says what is wrong
+    throw CliError(kFailed, "there is no app " + name + " to run a copy of",
+                   "see what there is with appc ls, or give a command: appc run -a " + name + " -c COMMAND");
+  }
+}
+
 struct RunCommand {
   std::string app, command, description, working_dir, metadata;
   std::vector<std::string> env;
@@ -150,6 +161,7 @@ int run_command(Context& context, const RunCommand& options) {
   set_environment(plan.app, options.env, false);
   Client& client = context.client();
   const Interrupt interrupt;
+  if (options.command.empty()) require_app(client, options.app);
   return execute(client, plan, interrupt);
 }
 

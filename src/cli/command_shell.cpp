@@ -1,10 +1,12 @@
 // appc shell: a terminal on the host of the daemon. What is typed goes there as it is; the size follows the window; a
 // restart of the daemon is bridged by attaching again.
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
 
+#include <appmesh/duration.h>
 #include <appmesh/error.h>
 #include <appmesh/web_socket.h>
 #include <boost/json/object.hpp>
@@ -14,6 +16,7 @@
 #include <poll.h>
 #include <unistd.h>
 
+#include "cli/app_options.h"
 #include "cli/commands.h"
 #include "cli/exit_code.h"
 #include "cli/format.h"
@@ -33,15 +36,23 @@ constexpr std::chrono::milliseconds kRetry{300};
 constexpr std::uint16_t kGoingAway = 1001;
 
 struct ShellCommand {
-  std::string command;
+  std::string command, timeout, lifetime;
+  std::vector<std::string> env;
+  bool session_login = false, retry = false;
 };
+
+// The end of the input is told again until it is heard: a shell that has not begun to read when it comes loses it.
+constexpr std::chrono::seconds kEndOfInput{1};
+
+constexpr int kTimedOut = 124;  // as timeout(1) has it
 
 // The daemon went away while the shell was open.
 struct ConnectionLost {};
 
 class Shell {
  public:
-  Shell(Context& context, const Interrupt& interrupt) : context_(context), interrupt_(interrupt) {}
+  Shell(Context& context, const Interrupt& interrupt, Clock::time_point end)
+      : context_(context), interrupt_(interrupt), end_(end) {}
 
   void open(const std::string& command) {
     const TerminalSize size = terminal_size();
@@ -74,22 +85,24 @@ class Shell {
 
   int converse() {
     auto next_ping = Clock::now() + kPing;
-    bool input_open = true;
     for (;;) {
       if (const auto code = take_messages()) return *code;
-      const auto wait = std::chrono::ceil<std::chrono::milliseconds>(next_ping - Clock::now());
+      if (Clock::now() >= end_) return kTimedOut;
+      if (!input_open_ && Clock::now() >= next_end_of_input_) send_end_of_input();
+      const auto next = std::min({next_ping, end_, input_open_ ? next_ping : next_end_of_input_});
+      const auto wait = std::chrono::ceil<std::chrono::milliseconds>(next - Clock::now());
       std::array<pollfd, 4> set{pollfd{socket_->descriptor(), POLLIN, 0}, pollfd{interrupt_.fd(), POLLIN, 0},
                                 pollfd{sizes_.fd(), POLLIN, 0}, pollfd{STDIN_FILENO, POLLIN, 0}};
-      const int ready = ::poll(set.data(), input_open ? 4 : 3, static_cast<int>(std::max(wait, 0ms).count()));
+      const int ready = ::poll(set.data(), input_open_ ? 4 : 3, static_cast<int>(std::max(wait, 0ms).count()));
       if (ready < 0 && errno != EINTR) throw CliError(kFailed, "poll failed");
       if (interrupt_.signal() != 0) return kSignalBase + interrupt_.signal();
       try {
-        if (ready == 0) {
+        if (ready == 0 && Clock::now() >= next_ping) {
           socket_->ping();
           next_ping = Clock::now() + kPing;
         }
         if (set[2].revents != 0) send_size();
-        if (set[3].revents != 0) input_open = send_input();
+        if (input_open_ && set[3].revents != 0) input_open_ = send_input();
       } catch (const ClientError& error) {
         lost(error);
       }
@@ -141,12 +154,17 @@ class Shell {
         boost::json::object{{"resize", boost::json::object{{"rows", size.rows}, {"columns", size.columns}}}}));
   }
 
+  void send_end_of_input() {
+    socket_->send_binary("\x04");  // as a terminal knows it
+    next_end_of_input_ = Clock::now() + kEndOfInput;
+  }
+
   bool send_input() {
     std::array<char, 16'384> buffer{};
     const ssize_t count = ::read(STDIN_FILENO, buffer.data(), buffer.size());
     if (count < 0 && (errno == EINTR || errno == EAGAIN)) return true;
     if (count <= 0) {
-      socket_->send_binary("\x04");  // the end of the input, as a terminal knows it
+      send_end_of_input();
       return false;
     }
     socket_->send_binary({buffer.data(), static_cast<std::size_t>(count)});
@@ -198,16 +216,53 @@ class Shell {
   const SizeWatch sizes_;
   std::optional<WebSocket> socket_;
   std::string name_;
+  const Clock::time_point end_;
+  bool input_open_ = true;
+  Clock::time_point next_end_of_input_;
 };
+
+// The daemon starts a login shell or one command; variables are set by a line of shell in front of either.
+std::string command_line(const ShellCommand& options) {
+  if (options.env.empty()) return options.command;
+  App variables;
+  set_environment(variables, options.env, false);
+  std::string line;
+  for (const auto& [name, value] : variables.json().at("env").get_object()) {
+    if (name.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_") != name.npos)
+      throw CliError(kUsage, "-e " + std::string(name) + ": a shell takes names of letters, digits and _ only");
+    line += "export " + std::string(name) + "=" + shell_quote(std::string_view(value.get_string())) + "; ";
+  }
+  return line + (options.command.empty() ? "exec \"${SHELL:-/bin/sh}\" -l" : options.command);
+}
+
+std::chrono::seconds time_limit(const ShellCommand& options) {
+  for (const auto& [option, text] : {std::pair("-t", &options.timeout), std::pair("-T", &options.lifetime)}) {
+    if (text->empty()) continue;
+    const auto value = parse_duration(*text);
+    if (!value || value->count() <= 0)
+      throw CliError(kUsage, fmt::format("{} {} is neither seconds nor an ISO 8601 duration", option, *text));
+    return *value;
+  }
+  return std::chrono::hours(24 * 365);
+}
 
 int shell_command(Context& context, const ShellCommand& options) {
   if (!context.globals.forward_to.empty()) throw CliError(kUsage, "a shell is not forwarded: name the daemon with -H");
   context.client();  // whoever has to log on does so before the terminal is another
+  const std::string command = command_line(options);
+  const auto limit = time_limit(options);
   const Interrupt interrupt;
-  Shell shell(context, interrupt);
-  shell.open(options.command);
-  const RawTerminal raw;
-  return shell.run();
+  for (;;) {
+    Shell shell(context, interrupt, Clock::now() + limit);
+    shell.open(command);
+    const int code = [&] {
+      const RawTerminal raw;
+      return shell.run();
+    }();
+    if (!options.retry || code == kOk || interrupt.signal() != 0) return code;
+    tell(fmt::format("-- exit code {}; again --", code));
+    if (interrupt.pause(1s)) return kSignalBase + interrupt.signal();
+  }
 }
 
 }  // namespace
@@ -217,6 +272,12 @@ void add_shell_command(CLI::App& root, Context& context) {
       root, context, "shell", "A terminal on the host of the daemon, as your OS user; exits as the shell did",
       [](CLI::App& verb, ShellCommand& options) {
         verb.add_option("-c,--cmd", options.command, "what to run there instead of a login shell");
+        verb.add_option("-e,--env", options.env, "NAME=VALUE, or NAME to hand on its value here (repeat)")
+            ->allow_extra_args(false);
+        verb.add_option("-t,--timeout", options.timeout, "leave after that: seconds or ISO 8601; exits with 124 then");
+        verb.add_option("-T,--lifetime", options.lifetime, "the same, for older scripts, when there is no -t");
+        verb.add_flag("-r,--retry", options.retry, "again every second until it exits with 0");
+        verb.add_flag("-G,--session-login", options.session_login, "always so: accepted for older scripts");
       },
       shell_command);
 }

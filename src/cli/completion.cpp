@@ -6,6 +6,7 @@
 #include "cli/commands.h"
 #include "cli/exec_words.h"
 #include "cli/exit_code.h"
+#include "cli/format.h"
 #include "cli/terminal.h"
 #include "cli/version.h"
 
@@ -44,6 +45,7 @@ complete -c appm -a '(__appc_complete)'
 
 const std::map<std::string, std::vector<std::string>>& known_values() {
   static const std::map<std::string, std::vector<std::string>> kValues{
+      {"events", {"START", "EXIT", "STDOUT", "HEALTH", "STATUS", "REMOVED"}},
       {"exit", {"standby", "restart", "keepalive", "remove"}},
       {"format", {"json", "yaml", "wide", "name"}},
       {"level", {"DEBUG", "INFO", "NOTICE", "WARN", "ERROR"}},
@@ -62,6 +64,13 @@ void add_options(const CLI::App& app, std::vector<std::string>& out) {
   }
 }
 
+// Whether apps are named without an option, as in: appc logs web db.
+bool takes_apps(const CLI::App& verb) {
+  return std::ranges::any_of(verb.get_options(), [](const CLI::Option* option) {
+    return option->get_positional() && option->get_name(true) == "app";
+  });
+}
+
 std::vector<std::string> all_candidates(const CLI::App& parser, const std::vector<std::string>& before,
                                         const std::string& current,
                                         const std::function<std::vector<std::string>()>& app_names) {
@@ -71,6 +80,7 @@ std::vector<std::string> all_candidates(const CLI::App& parser, const std::vecto
     if (const CLI::Option* option = awaits_value(parser, verb.app, before.back())) {
       const std::string name = option->get_lnames().empty() ? std::string() : option->get_lnames().front();
       if (name == "app") return app_names();
+      if (name == "format" && verb.app != nullptr && verb.app->get_name() != "view") return {"table", "json"};
       const auto values = known_values().find(name);
       return values == known_values().end() ? out : values->second;
     }
@@ -90,6 +100,8 @@ std::vector<std::string> all_candidates(const CLI::App& parser, const std::vecto
   if (current.starts_with('-')) {
     add_options(*verb.app, out);
     add_options(parser, out);
+  } else if (takes_apps(*verb.app)) {
+    return app_names();
   }
   return out;
 }
@@ -109,8 +121,18 @@ int print_script(Context&, const CompletionOptions& options) {
   return write_output(script) ? kOk : kFailed;
 }
 
-int print_version(Context&, const NoOptions&) {
-  return write_output(std::string("appm version ") + kVersion + "\n") ? kOk : kFailed;
+// The daemon is asked when one is there and a login for it; it is told only when it is of another version.
+int print_version(Context& context, const NoOptions&) {
+  std::string out = context.program + " version " + kVersion + "\n";
+  context.quick = true;
+  try {
+    const App resources(context.any_client().resources());
+    const std::string daemon = resources.text("appmesh_version").value_or(kVersion);
+    if (daemon != kVersion) out += "daemon version " + printable(daemon) + " at " + context.url().text() + "\n";
+  } catch (const ClientError&) {
+    // no daemon, or no login: the program's own version is what was asked for
+  }
+  return write_output(out) ? kOk : kFailed;
 }
 
 }  // namespace

@@ -29,6 +29,7 @@ class Context {
   Context() : store_(TokenStore::from_environment()) {}
 
   Globals globals;
+  std::string program = "appc";  // as it was called: appc or appm
   // Set by the command that was parsed; returns the exit code.
   std::function<int()> action;
   // What stands after the options of exec, word by word.

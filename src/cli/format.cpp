@@ -254,6 +254,14 @@ std::optional<std::int64_t> parse_time(std::string_view text) {
   return result;
 }
 
+std::string in_local_time(std::string_view text) {
+  const std::size_t space = text.find(' ');
+  const std::string_view time = text.substr(0, space);
+  const auto epoch = time.find('T') == std::string_view::npos ? std::nullopt : parse_time(time);
+  if (!epoch) return std::string(text);
+  return local_time(*epoch) + std::string(space == std::string_view::npos ? std::string_view{} : text.substr(space));
+}
+
 std::optional<std::int64_t> parse_since(std::string_view text, std::int64_t now) {
   if (const auto ago = parse_span(text)) return now - ago->count();
   return parse_time(text);

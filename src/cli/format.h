@@ -17,6 +17,8 @@ std::string to_yaml(const boost::json::value& value);
 std::string human_bytes(std::int64_t bytes);       // 356Ki, 1.2Mi, 12Gi
 std::string human_duration(std::int64_t seconds);  // 5s, 3m12s, 4h5m, 2d3h
 std::string local_time(std::int64_t epoch);        // 2025-01-31T08:00:00+01:00
+// A text that begins with a time of the daemon (last_error), with that time in the zone of all other times shown here.
+std::string in_local_time(std::string_view text);
 
 // Epoch seconds of an ISO date, date and time (T or blank between), with an offset or in local time; also plain epoch
 // seconds. Nothing when it is none of these.

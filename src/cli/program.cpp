@@ -9,6 +9,7 @@
 #include "cli/completion.h"
 #include "cli/exec_words.h"
 #include "cli/exit_code.h"
+#include "cli/usage.h"
 #include "cli/version.h"
 
 namespace appmesh::cli {
@@ -36,18 +37,23 @@ int report(int exit_code, std::string_view message, const std::string& hint) {
   return exit_code;
 }
 
-int parse_failure(const CLI::App& parser, const CLI::ParseError& error) {
+int parse_failure(const CLI::App& parser, const std::vector<std::string>& words, const CLI::ParseError& error) {
   if (error.get_exit_code() == 0) return parser.exit(error);  // --help, --version
-  const std::string text = error.what();
-  const bool no_verb = dynamic_cast<const CLI::RequiredError*>(&error) != nullptr && parser.get_subcommands().empty();
-  return report(kUsage, no_verb ? "no command given" : text, no_verb ? "see: appc --help" : "see: appc COMMAND --help");
+  const UsageProblem problem = usage_problem(parser, words, error);
+  return report(kUsage, problem.message, problem.hint);
+}
+
+// The name that it was called by: newer clients know the program as appm.
+std::string called_by(std::string_view path) {
+  const std::string_view name = path.substr(path.rfind('/') + 1);
+  return name == "appm" ? "appm" : "appc";
 }
 
 }  // namespace
 
 std::unique_ptr<CLI::App> make_parser(Context& context) {
   auto parser = std::make_unique<CLI::App>("App Mesh CLI: runs, watches and controls programs on a host.", "appc");
-  parser->set_version_flag("--version", std::string("appm version ") + kVersion);
+  parser->set_version_flag("--version", context.program + " version " + kVersion);
   parser->require_subcommand(1);
   parser->footer(kFooter);
   Globals& globals = context.globals;
@@ -82,6 +88,7 @@ std::unique_ptr<CLI::App> make_parser(Context& context) {
 int run(int argc, char** argv) {
   try {
     Context context;
+    if (argc > 0) context.program = called_by(argv[0]);
     const auto parser = make_parser(context);
     std::vector<std::string> words(argv + 1, argv + argc);
     if (!words.empty() && words.front() == "__complete") {
@@ -91,7 +98,7 @@ int run(int argc, char** argv) {
     try {
       parser->parse(std::vector<std::string>(words.rbegin(), words.rend()));
     } catch (const CLI::ParseError& error) {
-      return parse_failure(*parser, error);
+      return parse_failure(*parser, words, error);
     }
     return context.action();
   } catch (const CliError& error) {

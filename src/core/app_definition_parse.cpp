@@ -61,6 +61,7 @@ constexpr auto kRuntimeFields = std::to_array<std::string_view>({"return_code",
                                                                  "status_text",
                                                                  "waiting_for",
                                                                  "missed_starts",
+                                                                 "rolling_restart",
                                                                  "process_uuid"});
 constexpr auto kTextCompanions = std::to_array<std::string_view>(
     {"start_time_TEXT", "end_time_TEXT", "register_time_TEXT", "last_start_time_TEXT", "last_exit_time_TEXT",

@@ -1,5 +1,6 @@
 #include "core/cron.h"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <span>
@@ -13,6 +14,7 @@ namespace appmesh::core {
 namespace {
 
 constexpr std::size_t kLongestText = 256;
+constexpr int kSecondsOfDay = 86400;
 
 constexpr std::array<std::string_view, 12> kMonths = {"JAN", "FEB", "MAR", "APR", "MAY", "JUN",
                                                       "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"};
@@ -25,6 +27,16 @@ struct Field {
   std::span<const std::string_view> words;  // names of the values from `low` on
   bool is_day = false;                      // takes `?`
 };
+// What crontab(5) writes for often used expressions.
+struct Nickname {
+  std::string_view name;
+  std::string_view expression;
+};
+constexpr Nickname kNicknames[] = {
+    {"@YEARLY", "0 0 0 1 1 *"}, {"@ANNUALLY", "0 0 0 1 1 *"}, {"@MONTHLY", "0 0 0 1 * *"}, {"@WEEKLY", "0 0 0 * * 0"},
+    {"@DAILY", "0 0 0 * * *"},  {"@MIDNIGHT", "0 0 0 * * *"}, {"@HOURLY", "0 0 * * * *"},
+};
+
 constexpr Field kFields[] = {
     {"second", 0, 59, {}},     {"minute", 0, 59, {}},
     {"hour", 0, 23, {}},       {"day of month", 1, 31, {}, true},
@@ -80,6 +92,7 @@ Result<void> parse_item(const Field& field, std::string_view item, Set set) {
       const auto high = parse_value(field, range.substr(dash + 1));
       if (!high) return std::unexpected(high.error());
       last = *high;
+      if (field.high == 7 && last == 0 && first > 0) last = 7;  // FRI-SUN ends with the Sunday after
     } else if (slash == std::string_view::npos) {
       last = first;
     }
@@ -128,13 +141,25 @@ Result<void> parse_weekdays(std::string_view text, CronExpression& cron) {
   return {};
 }
 
+// Whether any date matches. Two leap years or two common years that begin on the same weekday have the same dates, so
+// 28 years in a row without a century have every kind of year.
 bool can_ever_match(const CronExpression& cron) {
-  if (cron.last_day) return true;
-  constexpr int kDays[] = {0, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-  for (int month = 1; month <= 12; ++month)
-    for (int day = 1; cron.months.test(month) && day <= kDays[month]; ++day)
-      if (cron.days.test(day)) return true;
+  using namespace std::chrono;
+  const local_days end(year(2028) / January / 1);
+  for (local_days day(year(2000) / January / 1); day < end; day += days(1))
+    if (cron.matches_day(year_month_day(day))) return true;
   return false;
+}
+
+// Of an expression that no date matches: what cannot be together.
+Error never_matches(CronExpression cron) {
+  cron.weekdays.set();
+  const bool weekday_is_to_blame = can_ever_match(cron);
+  return {ErrorKind::invalid_argument,
+          weekday_is_to_blame ? "cron expression never comes: in its months no date has such a day of month and such a "
+                                "day of week together"
+                              : "cron expression never comes: none of its months has such a day",
+          {}};
 }
 
 template <std::size_t N>
@@ -163,6 +188,23 @@ std::optional<int> next_of_day(const CronExpression& cron, int from) {
   return std::nullopt;
 }
 
+template <std::size_t N>
+std::uint64_t count_below(const std::bitset<N>& values, int limit) {
+  std::uint64_t count = 0;
+  for (int value = 0; value < limit; ++value) count += values.test(value) ? 1 : 0;
+  return count;
+}
+
+// How many seconds of a day match before `second` of it.
+std::uint64_t matches_before(const CronExpression& cron, int second) {
+  const int hour = second / 3600;
+  const int minute = second / 60 % 60;
+  std::uint64_t count = count_below(cron.hours, hour) * cron.minutes.count() * cron.seconds.count();
+  if (hour == 24 || !cron.hours.test(hour)) return count;
+  count += count_below(cron.minutes, minute) * cron.seconds.count();
+  return cron.minutes.test(minute) ? count + count_below(cron.seconds, second % 60) : count;
+}
+
 }  // namespace
 
 bool CronExpression::matches_day(std::chrono::year_month_day day) const {
@@ -183,6 +225,14 @@ Result<CronExpression> parse_cron(std::string_view text) {
   std::vector<std::string_view> fields;
   for (const auto part : split(upper, ' '))
     if (!part.empty()) fields.push_back(part);
+  if (!fields.empty() && fields.front().starts_with('@')) {
+    const auto known = std::ranges::find(kNicknames, fields.front(), &Nickname::name);
+    if (fields.size() > 1 || known == std::end(kNicknames))
+      return fail(ErrorKind::invalid_argument,
+                  "cron expression: of the names with @ there are @yearly, @annually, @monthly, @weekly, @daily, "
+                  "@midnight and @hourly");
+    return parse_cron(known->expression);
+  }
   if (fields.size() == 5) fields.insert(fields.begin(), "0");
   if (fields.size() != 6)
     return fail(ErrorKind::invalid_argument, fmt::format("cron expression has {} fields, not 5 or 6", fields.size()));
@@ -194,7 +244,7 @@ Result<CronExpression> parse_cron(std::string_view text) {
   if (auto done = parse_days(fields[3], cron); !done) return std::unexpected(done.error());
   if (auto done = parse_field(kFields[4], fields[4], cron.months); !done) return std::unexpected(done.error());
   if (auto done = parse_weekdays(fields[5], cron); !done) return std::unexpected(done.error());
-  if (!can_ever_match(cron)) return fail(ErrorKind::invalid_argument, "cron expression never matches a date");
+  if (!can_ever_match(cron)) return std::unexpected(never_matches(cron));
   return cron;
 }
 
@@ -209,6 +259,24 @@ std::optional<std::chrono::local_seconds> next_local(const CronExpression& cron,
     if (const auto found = next_of_day(cron, of_day)) return local_seconds(day) + seconds(*found);
   }
   return std::nullopt;
+}
+
+std::uint64_t count_local(const CronExpression& cron, std::chrono::local_seconds from,
+                          std::chrono::local_seconds until) {
+  using namespace std::chrono;
+  if (from >= until) return 0;
+  const local_days first = floor<days>(from);
+  const local_days last = floor<days>(until);
+  const std::uint64_t per_day = matches_before(cron, kSecondsOfDay);
+  std::uint64_t count = 0;
+  for (local_days day = first; day <= last; day += days(1))
+    if (cron.matches_day(year_month_day(day))) count += per_day;
+  // Of the first and the last day, what lies outside.
+  if (cron.matches_day(year_month_day(first)))
+    count -= matches_before(cron, static_cast<int>((from - local_seconds(first)).count()));
+  if (cron.matches_day(year_month_day(last)))
+    count -= per_day - matches_before(cron, static_cast<int>((until - local_seconds(last)).count()));
+  return count;
 }
 
 }  // namespace appmesh::core

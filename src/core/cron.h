@@ -1,10 +1,12 @@
 // Cron expressions of section 4.3 of the wire contract: 6 fields (second first) or 5 (second 0), `*` `,` `-` `/` `?`,
-// English names, `L`. A CronExpression is a plain value made by parse_cron(); it knows calendar fields only, no zone
-// and no clock, so that the schedule can map local time to instants around a clock change. Pure functions, any thread.
+// English names, `L`, and `@daily` and its kin. A CronExpression is a plain value made by parse_cron(); it knows
+// calendar fields only, no zone and no clock: core/cron_clock.h maps its local times to instants. Pure functions, any
+// thread.
 #pragma once
 
 #include <bitset>
 #include <chrono>
+#include <cstdint>
 #include <optional>
 #include <string_view>
 
@@ -28,11 +30,16 @@ struct CronExpression {
 };
 
 // Errors: invalid_argument that names the cron field and the reason; also an expression that no date can ever match.
+// Every other one comes again and again.
 [[nodiscard]] Result<CronExpression> parse_cron(std::string_view text);
 
 // The first matching local time strictly after `after`. None within 41 years means never: by then the calendar has
 // repeated itself, even around a century without a leap year.
 [[nodiscard]] std::optional<std::chrono::local_seconds> next_local(const CronExpression& cron,
                                                                    std::chrono::local_seconds after);
+
+// How many local times match in [from, until).
+[[nodiscard]] std::uint64_t count_local(const CronExpression& cron, std::chrono::local_seconds from,
+                                        std::chrono::local_seconds until);
 
 }  // namespace appmesh::core

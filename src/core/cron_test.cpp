@@ -1,7 +1,10 @@
 #include "core/cron.h"
 
+#include <random>
 #include <string>
 
+#include <fmt/format.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 namespace appmesh::core {
@@ -63,12 +66,54 @@ TEST(CronTest, ErrorsNameTheFieldAndTheReason) {
   EXPECT_EQ(error_of("x * * * *"), "cron minute: 'X' is not a value");
   EXPECT_EQ(error_of("*/0 * * * *"), "cron minute: '0' is not a step in 1..59");
   EXPECT_EQ(error_of("5-1 * * * *"), "cron minute: range '5-1' runs backwards");
-  EXPECT_EQ(error_of("0 0 30 2 *"), "cron expression never matches a date");
+  EXPECT_EQ(error_of("0 0 30 2 *"), "cron expression never comes: none of its months has such a day");
+  EXPECT_EQ(
+      error_of("0 0 1 * 5L"),
+      "cron expression never comes: in its months no date has such a day of month and such a day of week together");
+  EXPECT_THAT(error_of("@reboot"), ::testing::HasSubstr("@hourly"));
+  EXPECT_THAT(error_of("@daily 1"), ::testing::HasSubstr("@daily"));
   EXPECT_FALSE(error_of(", * * * *").empty());
   EXPECT_FALSE(error_of("? * * * *").empty());
   EXPECT_FALSE(error_of("-1 * * * *").empty());
   EXPECT_FALSE(error_of("99999999999 * * * *").empty());
   EXPECT_FALSE(error_of(std::string(300, '*')).empty());
+}
+
+TEST(CronTest, NicknamesAndAWeekThatEndsWithSunday) {
+  EXPECT_TRUE(parse_cron("@Daily").value() == parse_cron("0 0 * * *").value());
+  EXPECT_TRUE(parse_cron(" @hourly ").value() == parse_cron("0 * * * *").value());
+  EXPECT_TRUE(parse_cron("@weekly").value() == parse_cron("0 0 * * 0").value());
+  EXPECT_TRUE(parse_cron("@monthly").value() == parse_cron("0 0 1 * *").value());
+  EXPECT_TRUE(parse_cron("@annually").value() == parse_cron("@yearly").value());
+  EXPECT_TRUE(parse_cron("0 0 * * FRI-SUN").value() == parse_cron("0 0 * * 0,5,6").value());
+}
+
+// Every date of the calendar, once: it repeats itself after 400 years, whose first day is the same weekday again.
+TEST(CronTest, WhatEverComesIsAcceptedAndWhatNeverComesIsRefused) {
+  std::mt19937 random(20);  // NOLINT(cert-msc51-cpp): the same cases each time
+  const auto below = [&](int limit) { return std::uniform_int_distribution<int>(0, limit - 1)(random); };
+  int refused = 0;
+  for (int i = 0; i < 400; ++i) {
+    const std::string days = below(5) == 0 ? "L" : std::to_string(1 + below(31));
+    const std::string months = below(3) == 0 ? "*" : std::to_string(1 + below(12));
+    const std::string weekday = std::to_string(below(7));
+    const std::string text = fmt::format("0 0 {} {} {}", days, months, below(2) == 0 ? weekday + "L" : weekday);
+    bool comes = false;
+    for (local_days day(year(2000) / 1 / 1); !comes && day < local_days(year(2400) / 1 / 1);
+         day += std::chrono::days(1)) {
+      const year_month_day date(day);
+      const unsigned length = static_cast<unsigned>((date.year() / date.month() / last).day());
+      const unsigned number = static_cast<unsigned>(date.day());
+      comes = (days == "L" ? number == length : std::to_string(number) == days) &&
+              (months == "*" || months == std::to_string(static_cast<unsigned>(date.month()))) &&
+              std::chrono::weekday(day).c_encoding() == static_cast<unsigned>(std::stoi(weekday)) &&
+              (!text.ends_with('L') || number + 7 > length);
+    }
+    EXPECT_EQ(parse_cron(text).has_value(), comes) << text;
+    refused += comes ? 0 : 1;
+    if (comes) EXPECT_TRUE(next_local(*parse_cron(text), at(2026, 1, 1))) << text;
+  }
+  EXPECT_GT(refused, 20);
 }
 
 // The straightforward reading of an expression, second by second.

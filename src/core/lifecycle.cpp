@@ -1,6 +1,7 @@
 #include "core/lifecycle.h"
 
 #include <algorithm>
+#include <cassert>
 #include <utility>
 
 #include <fmt/format.h>
@@ -12,23 +13,24 @@ namespace appmesh::core {
 
 namespace {
 
-constexpr std::string_view kNotEnabled = "not enabled";
-constexpr std::string_view kOutsideRange = "outside valid time range";
-constexpr std::string_view kRestartIn = "; restart in ";
 // An occurrence that is noticed later than this was missed: the daemon was away, or the clock jumped.
 constexpr Seconds kLateness{10};
+constexpr std::chrono::microseconds kTick{1};
 
 }  // namespace
 
 std::vector<Effect> step(LifecycleState& state, const Event& event, Now now, const Policy& policy) {
   Decider decider(state, now, policy);
   std::visit([&](const auto& what) { decider.on(what); }, event);
-  return decider.finish();
+  auto effects = decider.finish();
+  assert(!check(state, now));
+  return effects;
 }
 
 Decider::Decider(LifecycleState& state, Now now, const Policy& policy) : s_(state), now_(now), policy_(policy) {}
 
 std::vector<Effect> Decider::finish() {
+  review_condition();
   if (persist_ && s_.phase != Phase::removed) emit(effect::PersistState{});
   const auto wanted = wanted_alarm();
   if (const auto armed = std::exchange(s_.alarm, wanted); armed != wanted || (rearm_ && armed)) {
@@ -42,7 +44,7 @@ std::vector<Effect> Decider::finish() {
 
 void Decider::on(const event::Defined& defined) {
   s_.waiting_for = defined.waiting_for;
-  if (is_enabled()) plan_anew();
+  if (is_enabled()) plan_first();
   persist();
 }
 
@@ -95,7 +97,6 @@ void Decider::on(const event::Disabled&) {
   } else if (!wait_for_outgoing(StopReason::disabled)) {
     rest();
   }
-  set_error(std::string(kNotEnabled));
 }
 
 void Decider::on(const event::Removed&) {
@@ -153,8 +154,7 @@ void Decider::on(const event::StartFailed& failed) {
   s_.current_run = 0;
   rest();
   set_healthy(false);
-  set_error(failed.reason);
-  persist();
+  set_condition(Condition::start_failed, failed.reason);
   const bool asked_to_stop = s_.stop_reason != StopReason::none || s_.restart_after_stop;
   if (asked_to_stop || s_.on_demand) return after_run();
   is_recurring(definition()) ? wait_for_occurrence() : back_off();
@@ -206,7 +206,16 @@ void Decider::on(const event::PolicyChanged& changed) {
 
 // ---- What follows when no run lives ----
 
+// Its first occurrence may have come due while its definition was written: it was registered in time.
+void Decider::plan_first() {
+  const auto registered = WallTime(Seconds(definition().register_time));
+  const bool just_now = registered <= now_.wall && now_.wall - registered <= kLateness;
+  if (s_.on_demand || !is_recurring(definition()) || !just_now) return plan_anew();
+  wait_until(next_occurrence(definition(), registered, policy_.zone));
+}
+
 void Decider::plan_anew() {
+  clear_condition();
   s_.backoff_step = 0;
   s_.remove_at.reset();
   s_.next_start.reset();
@@ -245,12 +254,11 @@ void Decider::wait_until(std::optional<WallTime> due) {
   if (due) s_.next_start = PlannedStart{.wall = *due};
   s_.phase = due ? Phase::waiting : Phase::idle;
   s_.dormant = !due;
-  if (s_.dormant) set_error(std::string(kOutsideRange));
+  if (s_.dormant) tell_no_start();
 }
 
 void Decider::start() {
   if (!s_.on_demand && !s_.waiting_for.empty()) return block();
-  forget_waiting();
   s_.current_run = ++s_.last_run;
   s_.phase = Phase::starting;
   s_.stop_reason = StopReason::none;
@@ -259,7 +267,6 @@ void Decider::start() {
   s_.run_return_code.reset();
   forget_readiness();
   s_.dormant = false;
-  if (const auto note = s_.last_error.find(kRestartIn); note != std::string::npos) s_.last_error.resize(note);
   if (s_.on_demand && s_.on_demand->timeout.count() > 0) s_.on_demand->kill_at = now_.steady + s_.on_demand->timeout;
   plan_next_occurrence();
   emit(effect::StartRun{s_.current_run});
@@ -299,8 +306,7 @@ void Decider::back_off() {
 
 void Decider::wait_for_backoff(Seconds delay) {
   s_.next_start = PlannedStart{.wall = now_.wall + delay, .steady = now_.steady + delay};
-  if (const auto note = s_.last_error.find(kRestartIn); note != std::string::npos) s_.last_error.resize(note);
-  set_error(fmt::format("{}{}{} s (back-off)", s_.last_error, kRestartIn, delay.count()));
+  tell_back_off(delay);
 }
 
 void Decider::rest() {
@@ -311,7 +317,6 @@ void Decider::rest() {
 void Decider::rest_disabled() {
   rest();
   s_.next_start.reset();
-  set_error(std::string(kNotEnabled));
 }
 
 void Decider::after_run() {
@@ -331,8 +336,8 @@ void Decider::after_run() {
     case StopReason::replaced:
       return resume();
     case StopReason::window:
-      set_error(std::string(kOutsideRange));
-      return plan();
+      plan();
+      return tell_no_start();
     case StopReason::disabled:
       return plan_anew();  // enabled again while it was stopping
     case StopReason::none:
@@ -405,7 +410,8 @@ void Decider::stop_run_now() {
 }
 
 Seconds Decider::grace() const {
-  return definition().retention ? definition().retention->value : policy_.stop_grace;
+  const auto& retention = definition().retention;
+  return retention && retention->value.count() > 0 ? retention->value : policy_.stop_grace;
 }
 
 void Decider::mark_started() {
@@ -441,7 +447,7 @@ void Decider::note_exit(const event::RunExited& exited) {
     error.append(separator).append(text);
     separator = "; ";
   }
-  set_error(std::move(error));
+  note(std::move(error));
   publish(Notice::exit, exited.run);
 }
 
@@ -454,8 +460,11 @@ void Decider::drain() {
 void Decider::next_start_due() {
   if (s_.next_start->steady || !is_recurring(definition())) return resume();
   const WallTime planned = s_.next_start->wall;
-  const bool missed = now_.wall - planned > kLateness;
-  s_.missed_starts += occurrences_between(definition(), planned, now_.wall, policy_.zone) + (missed ? 1 : 0);
+  const auto since_planned = occurrences_between(definition(), planned, now_.wall, policy_.zone);
+  const auto until_late = occurrences_between(definition(), planned, now_.wall - kLateness - kTick, policy_.zone);
+  // The last one may be late rather than missed; those before it are missed in any case.
+  const bool missed = now_.wall - planned > kLateness && since_planned == until_late;
+  s_.missed_starts += since_planned + (missed ? 1 : 0);
   persist();
   const bool skip = missed && !definition().start_missed;
   if (s_.phase == Phase::waiting) return skip ? plan() : resume();
@@ -483,12 +492,6 @@ void Decider::set_healthy(bool healthy) {
   if (std::exchange(s_.healthy, healthy) != healthy) publish(Notice::health);
 }
 
-void Decider::set_error(std::string text) {
-  s_.last_error = std::move(text);
-  s_.last_error_time = now_.wall;
-  persist();
-}
-
 // ---- The timer ----
 
 // A start that comes due while the old run is ending waits for its end.
@@ -514,6 +517,9 @@ std::optional<Alarm> Decider::wanted_alarm() const {
   if (s_.phase == Phase::removed) return earliest;
   if (heeds_next_start())
     s_.next_start->steady ? offer({.steady = s_.next_start->steady}) : offer_wall(s_.next_start->wall);
+  if (s_.condition == Condition::closed) {
+    if (const auto opening = next_opening(definition(), now_.wall)) offer_wall(*opening);
+  }
   if (s_.remove_at) offer({.steady = s_.remove_at});
   if (s_.outgoing_until) {
     offer({.steady = s_.outgoing_until});

@@ -21,6 +21,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
@@ -77,6 +78,23 @@ struct OnDemand {
   bool operator==(const OnDemand&) const = default;
 };
 
+// What keeps an app from running at the moment. It is over as soon as it is untrue: step() sees to that.
+enum class Condition : std::uint8_t {
+  none,
+  not_enabled,
+  closed,          // outside its windows
+  no_start_ahead,  // inside them, but its schedule has no start left
+  start_failed,    // until a start succeeds
+  waiting_for,     // other apps
+  back_off,
+};
+
+struct Message {
+  std::string text;
+  std::optional<WallTime> time;
+  bool operator==(const Message&) const = default;
+};
+
 // Of `depends_on`, what does not hold at the moment.
 struct UnmetDependency {
   DependencyCondition condition = DependencyCondition::started;
@@ -113,8 +131,9 @@ struct LifecycleState {
   std::optional<int> run_return_code;  // of the current run, once it exited: the exit policy looks at this one
   std::optional<WallTime> last_start;
   std::optional<WallTime> last_exit;
-  std::string last_error;  // without the time prefix
-  std::optional<WallTime> last_error_time;
+  Message history;  // how the last run ended, or what else happened; true for good, since it has its time
+  Condition condition = Condition::none;
+  Message condition_message;
   bool healthy = false;
   bool ready = false;                  // of the current run, section 4.12
   std::optional<SteadyTime> ready_by;  // the current run is stopped when it is not ready by then
@@ -124,6 +143,14 @@ struct LifecycleState {
 
   UnmetDependencies waiting_for;  // as the engine told last; not saved
   std::optional<Alarm> alarm;     // what the engine's timer was last set to; not saved
+
+  // What a client is told: what is wrong now, else what happened last.
+  // Of a start that failed and what happened after it, the later one.
+  [[nodiscard]] const Message& last_error() const {
+    const bool past = condition == Condition::start_failed || condition == Condition::back_off;
+    if (condition == Condition::none || (past && history.time > condition_message.time)) return history;
+    return condition_message;
+  }
 };
 
 namespace event {
@@ -152,7 +179,7 @@ struct RunExited {
   RunNumber run = 0;
   int return_code = 0;         // exit status, or minus the signal number
   bool known = true;           // false: not our child and vanished, "exit status unknown"
-  std::string note;            // more to say in last_error, or empty
+  std::string note;            // more to say of it, or empty
   std::optional<WallTime> at;  // when it exited, if that was earlier than now (the daemon was away)
 };
 struct RunGone {
@@ -242,6 +269,10 @@ struct Policy {
 // Decides. Events about a run that is neither current nor outgoing are ignored (returns no effects), so a late report
 // is harmless.
 [[nodiscard]] std::vector<Effect> step(LifecycleState& state, const Event& event, Now now, const Policy& policy);
+
+// The first of the promises that this state breaks; none: it keeps them all. True after every step() and recover(),
+// which look themselves in a build with assertions.
+[[nodiscard]] std::optional<std::string_view> check(const LifecycleState& state, Now now);
 
 // What survives a restart of the daemon (everything but the definition). The steady instants are turned into wall time
 // and back with `now`, so a planned back-off goes on where it was.

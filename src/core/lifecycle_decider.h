@@ -31,7 +31,7 @@ class Decider {
   void on(const event::RunStatus& status);
   void on(const event::WatchdogExpired& expired);
   void on(const event::DependenciesChanged& changed);
-  void on(const event::Remarked& remarked) { set_error(remarked.text); }
+  void on(const event::Remarked& remarked) { note(remarked.text); }
   void on(const event::KeeperLost&);
   void on(const event::PolicyChanged& changed);
 
@@ -51,9 +51,10 @@ class Decider {
   [[nodiscard]] std::optional<Alarm> wanted_alarm() const;
 
   // What follows when no run lives.
-  void plan();       // by the schedule
-  void plan_anew();  // the same after something a user did: nothing of the past counts
-  void resume();     // as soon as the windows allow
+  void plan();        // by the schedule
+  void plan_first();  // the same for an app that was just registered
+  void plan_anew();   // the same after something a user did: nothing of the past counts
+  void resume();      // as soon as the windows allow
   void wait_until(std::optional<WallTime> due);
   void start();  // now
   void wait_for_occurrence();
@@ -86,7 +87,6 @@ class Decider {
   // Dependencies (section 4.12): lifecycle_dependencies.cpp.
   void block();
   void review_dependencies();
-  void forget_waiting();
 
   // Readiness and watchdog (section 4.12): lifecycle_readiness.cpp.
   void mark_ready();
@@ -101,7 +101,14 @@ class Decider {
   void plan_next_occurrence();
   void set_status(AppStatus status);
   void set_healthy(bool healthy);
-  void set_error(std::string text);
+
+  // What clients are told (last_error): lifecycle_condition.cpp.
+  void note(std::string text);
+  void set_condition(Condition condition, std::string text);
+  void clear_condition();
+  void review_condition();
+  void tell_back_off(Seconds delay);
+  void tell_no_start();
 
   // recover()
   void catch_up(RunNumber newest_run);

@@ -10,10 +10,8 @@ namespace appmesh::core {
 
 namespace {
 
-constexpr std::string_view kWaitingFor = "waiting for ";
-
 std::string describe(const UnmetDependencies& unmet) {
-  std::string text(kWaitingFor);
+  std::string text = "waiting for ";
   std::string_view separator;
   for (const auto& [name, dependency] : unmet) {
     text += fmt::format("{}{} ({})", separator, name,
@@ -34,7 +32,7 @@ void Decider::on(const event::DependenciesChanged& changed) {
 void Decider::review_dependencies() {
   if (s_.phase != Phase::blocked) return;
   if (s_.waiting_for.empty()) return resume();
-  if (const std::string text = describe(s_.waiting_for); text != s_.last_error) set_error(text);
+  set_condition(Condition::waiting_for, describe(s_.waiting_for));
 }
 
 // A start that is due has to wait. The next occurrence of a recurring app stays planned; should it come first, the
@@ -44,13 +42,7 @@ void Decider::block() {
   s_.dormant = false;
   s_.start_is_due = false;
   plan_next_occurrence();
-  set_error(describe(s_.waiting_for));
-}
-
-void Decider::forget_waiting() {
-  if (!s_.last_error.starts_with(kWaitingFor)) return;
-  s_.last_error.clear();
-  s_.last_error_time.reset();
+  set_condition(Condition::waiting_for, describe(s_.waiting_for));
 }
 
 }  // namespace appmesh::core

@@ -9,11 +9,11 @@ const UnmetDependencies kDb{{"db", {.condition = DependencyCondition::ready}}};
 TEST_F(LifecycleTest, AnAppWhoseTimeHasComeWaitsForWhatItDependsOnAndStartsAtThatInstant) {
   EXPECT_THAT(step(event::Defined{kDb}), IsEmpty());
   EXPECT_EQ(state.phase, Phase::blocked);
-  EXPECT_EQ(state.last_error, "waiting for db (ready)");
+  EXPECT_EQ(state.last_error().text, "waiting for db (ready)");
   step(event::DependenciesChanged{{{"a", {.unknown = true}}, {"db", {.condition = DependencyCondition::completed}}}});
-  EXPECT_EQ(state.last_error, "waiting for a (no such application), db (completed)");
+  EXPECT_EQ(state.last_error().text, "waiting for a (no such application), db (completed)");
   EXPECT_THAT(step(event::DependenciesChanged{}), ElementsAre("start 1"));
-  EXPECT_EQ(state.last_error, "");
+  EXPECT_EQ(state.last_error().text, "");
 }
 
 TEST_F(LifecycleTest, WhatRunsGoesOnAndWaitsOnlyBeforeItsNextStart) {
@@ -81,7 +81,7 @@ TEST_F(LifecycleTest, AWindowThatClosedMeanwhileIsWaitedForToo) {
   pass(60);
   EXPECT_THAT(step(event::DependenciesChanged{}), IsEmpty());
   EXPECT_EQ(state.phase, Phase::idle);
-  EXPECT_EQ(state.last_error, "outside valid time range");
+  EXPECT_EQ(state.last_error().text, "outside valid time range");
 }
 
 TEST_F(LifecycleTest, WhatWaitedGoesOnWaitingWithANewDaemon) {

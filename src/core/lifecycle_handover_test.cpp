@@ -51,7 +51,7 @@ TEST_F(HandoverTest, WithoutRetentionTheOldRunIsStoppedFirst) {
   define_with({}, 0);
   run_first();
   pass(60);
-  EXPECT_THAT(step(event::TimerDue{}), ElementsAre("stop 1 grace 0"));
+  EXPECT_THAT(step(event::TimerDue{}), ElementsAre("stop 1 grace 3"));
   EXPECT_EQ(state.outgoing_run, 0U);
   exit_of(1, -9);
   EXPECT_THAT(step(event::RunGone{1}), ElementsAre("start 2", "arm +121"));
@@ -62,7 +62,7 @@ TEST_F(HandoverTest, TheOldRunMayFinishAndSaysHow) {
   pass(5);
   EXPECT_THAT(exit_of(1, 3), ElementsAre("EXIT", "drain 1", "arm +121"));
   EXPECT_EQ(state.return_code, 3);
-  EXPECT_EQ(state.last_error, "exited with return code: 3");
+  EXPECT_EQ(state.last_error().text, "exited with return code: 3");
   EXPECT_EQ(state.phase, Phase::running);
   EXPECT_TRUE(state.healthy);
   EXPECT_THAT(step(event::RunGone{1}), IsEmpty());
@@ -129,7 +129,7 @@ TEST_F(HandoverTest, DisableStopsBoth) {
   exit_of(1, -15);
   EXPECT_THAT(step(event::RunGone{1}), IsEmpty());
   EXPECT_EQ(state.phase, Phase::idle);
-  EXPECT_EQ(state.last_error, "not enabled");
+  EXPECT_EQ(state.last_error().text, "not enabled");
 }
 
 TEST_F(HandoverTest, DisableStopsTheOldRunWhenItIsAllThatIsLeft) {
@@ -194,7 +194,7 @@ TEST_F(HandoverTest, AWindowThatClosesStopsBoth) {
   step(event::RunGone{2});
   exit_of(1, -15);
   EXPECT_THAT(step(event::RunGone{1}), IsEmpty());
-  EXPECT_EQ(state.last_error, "outside valid time range");
+  EXPECT_EQ(state.last_error().text, "outside valid time range");
 }
 
 TEST_F(HandoverTest, AFailedStartLeavesTheOldRunItsTime) {
@@ -255,7 +255,7 @@ TEST_F(HandoverTest, AnOldRunThatNobodyKnowsEndsUnknownAndItsRestIsDrained) {
   hand_over();
   reload(save());
   EXPECT_THAT(recover(2, RecoveredRun::running), ElementsAre("EXIT", "drain 1", "arm +121"));
-  EXPECT_THAT(state.last_error, HasSubstr("exit status unknown"));
+  EXPECT_THAT(state.last_error().text, HasSubstr("exit status unknown"));
   EXPECT_THAT(step(event::RunGone{1}), IsEmpty());
   EXPECT_EQ(state.current_run, 2U);
 }

@@ -42,7 +42,7 @@ TEST_F(OnDemandTest, AFailedStartIsNotRetried) {
   step(event::Defined{});
   EXPECT_THAT(step(event::StartFailed{.run = 1, .reason = "exec: x"}), ElementsAre("arm steady 100"));
   EXPECT_EQ(state.phase, Phase::idle);
-  EXPECT_EQ(state.last_error, "exec: x");
+  EXPECT_EQ(state.last_error().text, "exec: x");
 }
 
 TEST_F(OnDemandTest, TheLifetimeEndsALivingRun) {

@@ -56,7 +56,7 @@ TEST_F(LifecycleTest, ARunThatIsNotReadyInTimeIsStoppedAndItsPolicyApplies) {
     pass(5);
     EXPECT_THAT(step(event::TimerDue{}), ElementsAre("stop 1 grace 3"));
     step(event::RunExited{.run = 1, .return_code = -15});
-    EXPECT_EQ(state.last_error, "exited with return code: -15, msg: not ready within 5 s (readiness by notify)");
+    EXPECT_EQ(state.last_error().text, "exited with return code: -15, msg: not ready within 5 s (readiness by notify)");
     if (action == ExitAction::standby)
       EXPECT_THAT(step(event::RunGone{1}), IsEmpty());
     else
@@ -104,7 +104,7 @@ TEST_F(LifecycleTest, ASilentRunIsEndedWithAbrtAndItsPolicyApplies) {
   EXPECT_THAT(step(event::WatchdogExpired{.run = 1}), ElementsAre("stop 1 grace 3 abort"));
   EXPECT_THAT(step(event::WatchdogExpired{.run = 1}), IsEmpty()) << "once";
   EXPECT_THAT(end(-6), ElementsAre("start 2"));
-  EXPECT_THAT(state.last_error, HasSubstr("watchdog: no WATCHDOG=1 for 7 s"));
+  EXPECT_THAT(state.last_error().text, HasSubstr("watchdog: no WATCHDOG=1 for 7 s"));
 }
 
 TEST_F(LifecycleTest, TheStatusBelongsToTheRun) {

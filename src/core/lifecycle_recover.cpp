@@ -2,6 +2,7 @@
 // safe: a living run is always taken over, whatever the state says, and a run whose end nobody saw is drained before
 // anything new starts.
 #include <algorithm>
+#include <cassert>
 #include <utility>
 #include <vector>
 
@@ -42,7 +43,9 @@ std::vector<Effect> recover(LifecycleState& state, RunNumber newest_run, Recover
                             std::span<const OtherRun> others, Now now, const Policy& policy) {
   Decider decider(state, now, policy);
   decider.recover(newest_run, what, others);
-  return decider.finish();
+  auto effects = decider.finish();
+  assert(!check(state, now));
+  return effects;
 }
 
 void Decider::recover(RunNumber newest_run, RecoveredRun what, std::span<const OtherRun> others) {
@@ -105,9 +108,8 @@ void Decider::take_over_status() {
 void Decider::drop_foreign_plan() {
   if (!s_.next_start || s_.next_start->steady) return;
   const WallTime planned = s_.next_start->wall;
-  const bool fits = is_recurring(definition())
-                        ? next_occurrence(definition(), planned - Seconds(1), policy_.zone) == planned
-                        : s_.phase == Phase::waiting;
+  const bool fits =
+      is_recurring(definition()) ? is_occurrence(definition(), planned, policy_.zone) : s_.phase == Phase::waiting;
   if (!fits) s_.next_start.reset();
 }
 

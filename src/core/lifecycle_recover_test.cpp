@@ -66,7 +66,7 @@ TEST_F(LifecycleTest, ARunThatNobodyKnowsEndsUnknownAndItsRestIsDrained) {
   run();
   reload(save());
   EXPECT_THAT(recover(0, RecoveredRun::none), ElementsAre("EXIT", "HEALTH", "drain 1"));
-  EXPECT_THAT(state.last_error, HasSubstr("exit status unknown"));
+  EXPECT_THAT(state.last_error().text, HasSubstr("exit status unknown"));
   EXPECT_THAT(step(event::RunGone{.run = 1}), ElementsAre("start 2"));
 }
 
@@ -155,7 +155,7 @@ TEST_F(LifecycleTest, ADisableInTheFileKeepsAnUnseenExitFromBeingRestarted) {
   reload(saved);
   EXPECT_THAT(recover(1, RecoveredRun::exited), IsEmpty());
   EXPECT_THAT(end(-15), IsEmpty());
-  EXPECT_EQ(state.last_error, "not enabled");
+  EXPECT_EQ(state.last_error().text, "not enabled");
 }
 
 TEST_F(LifecycleTest, AnEnableInTheFileStartsAnApp) {

@@ -30,7 +30,7 @@ TEST_F(LifecycleTest, AnAppWithAStartInTheFutureWaitsForIt) {
 TEST_F(LifecycleTest, AnAppPastItsEndRestsAndSaysWhy) {
   define({.end_time = kStart});
   EXPECT_THAT(step(event::Defined{}), IsEmpty());
-  EXPECT_EQ(state.last_error, "outside valid time range");
+  EXPECT_EQ(state.last_error().text, "outside valid time range");
 }
 
 TEST_F(LifecycleTest, AClockSetBackIntoTheRangeWakesADormantApp) {
@@ -64,7 +64,7 @@ TEST_F(LifecycleTest, AnExitIsRecordedAndTheRestOfTheRunDrained) {
   EXPECT_THAT(step(event::RunExited{.run = 1, .return_code = 41, .note = "out of memory"}),
               ElementsAre("EXIT", "HEALTH", "drain 1"));
   EXPECT_EQ(state.return_code, 41);
-  EXPECT_EQ(state.last_error, "exited with return code: 41, msg: out of memory");
+  EXPECT_EQ(state.last_error().text, "exited with return code: 41, msg: out of memory");
   EXPECT_EQ(state.phase, Phase::draining);
 }
 
@@ -72,7 +72,7 @@ TEST_F(LifecycleTest, AnUnknownExitCountsAsZeroAndSaysSo) {
   run();
   step(event::RunExited{.run = 1, .return_code = 77, .known = false});
   EXPECT_EQ(state.return_code, 0);
-  EXPECT_THAT(state.last_error, HasSubstr("exit status unknown"));
+  EXPECT_THAT(state.last_error().text, HasSubstr("exit status unknown"));
 }
 
 TEST_F(LifecycleTest, LeftoversMayLive) {
@@ -110,13 +110,13 @@ TEST_F(LifecycleTest, RestartAndKeepaliveBackOffInDoublingSteps) {
       step(event::RunStarted{.run = state.current_run});
       const auto due = elapsed / seconds(1) + delay;
       EXPECT_THAT(end(1), ElementsAre(fmt::format("arm steady {}", due)));
-      EXPECT_EQ(state.last_error, fmt::format("exited with return code: 1; restart in {} s (back-off)", delay));
+      EXPECT_EQ(state.last_error().text, fmt::format("exited with return code: 1; restart in {} s (back-off)", delay));
       EXPECT_EQ(state.next_start->wall, now().wall + seconds(delay));
       EXPECT_THAT(step(event::TimerDue{}), ElementsAre(fmt::format("arm steady {}", due))) << "not yet due";
       pass(delay);
       const RunNumber next = state.last_run + 1;
       EXPECT_THAT(step(event::TimerDue{}), ElementsAre(fmt::format("start {}", next)));
-      EXPECT_EQ(state.last_error, "exited with return code: 1");
+      EXPECT_EQ(state.last_error().text, "exited with return code: 1");
     }
   }
 }
@@ -158,7 +158,7 @@ TEST_F(LifecycleTest, AFailedStartIsRetriedWithTheBackOff) {
   EXPECT_THAT(step(event::StartFailed{.run = 1, .reason = "exec: No such file or directory"}), ElementsAre("start 2"));
   EXPECT_THAT(step(event::StartFailed{.run = 2, .reason = "exec: No such file or directory"}),
               ElementsAre("arm steady 1"));
-  EXPECT_EQ(state.last_error, "exec: No such file or directory; restart in 1 s (back-off)");
+  EXPECT_EQ(state.last_error().text, "exec: No such file or directory; restart in 1 s (back-off)");
   EXPECT_EQ(state.starts, 0U);
   EXPECT_FALSE(state.return_code);
 }
@@ -166,7 +166,7 @@ TEST_F(LifecycleTest, AFailedStartIsRetriedWithTheBackOff) {
 TEST_F(LifecycleTest, ALostKeeperFailsOnlyAStartInFlight) {
   step(event::Defined{});
   EXPECT_THAT(step(event::KeeperLost{}), ElementsAre("start 2"));
-  EXPECT_EQ(state.last_error, "keeper restarted");
+  EXPECT_EQ(state.last_error().text, "keeper restarted");
   step(event::RunStarted{.run = 2});
   EXPECT_THAT(step(event::KeeperLost{}), IsEmpty());
 }

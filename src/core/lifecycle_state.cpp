@@ -120,6 +120,14 @@ class StateReader {
   std::optional<Error>& error_;
 };
 
+// Earlier daemons saved conditions and history as one text.
+void forget_old_conditions(Message& history) {
+  history.text.resize(std::min(history.text.size(), history.text.find("; restart in ")));
+  const bool condition = history.text == "not enabled" || history.text == "outside valid time range" ||
+                         history.text.starts_with("waiting for ");
+  if (condition) history = {};
+}
+
 }  // namespace
 
 json::object save_state(const LifecycleState& s, Now now) {
@@ -160,8 +168,14 @@ json::object save_state(const LifecycleState& s, Now now) {
   if (s.run_return_code) out["run_return_code"] = *s.run_return_code;
   fields.time("last_start", s.last_start);
   fields.time("last_exit", s.last_exit);
-  if (!s.last_error.empty()) out["last_error"] = s.last_error;
-  fields.time("last_error_time", s.last_error_time);
+  if (!s.history.text.empty()) out["last_error"] = s.history.text;
+  fields.time("last_error_time", s.history.time);
+  if (s.condition != Condition::none) {
+    json::object& condition = out["condition"].emplace_object();
+    condition["kind"] = static_cast<std::int64_t>(s.condition);
+    condition["text"] = s.condition_message.text;
+    StateWriter(condition).time("time", s.condition_message.time);
+  }
   fields.flag("healthy", s.healthy);
   fields.flag("ready", s.ready);
   if (s.ready_by) {
@@ -219,8 +233,16 @@ Result<void> load_state(LifecycleState& state, const json::object& saved, Now no
   s.run_return_code = fields.code("run_return_code");
   s.last_start = fields.time("last_start");
   s.last_exit = fields.time("last_exit");
-  fields.text("last_error", s.last_error);
-  s.last_error_time = fields.time("last_error_time");
+  fields.text("last_error", s.history.text);
+  s.history.time = fields.time("last_error_time");
+  if (const auto* condition = fields.object("condition")) {
+    StateReader members(*condition, error);
+    members.number("kind", s.condition, static_cast<std::int64_t>(Condition::back_off));
+    members.text("text", s.condition_message.text);
+    s.condition_message.time = members.time("time");
+  } else {
+    forget_old_conditions(s.history);
+  }
   fields.flag("healthy", s.healthy);
   fields.flag("ready", s.ready);
   if (const auto* ready = fields.object("ready_by")) {

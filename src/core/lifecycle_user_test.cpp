@@ -10,11 +10,11 @@ TEST_F(LifecycleTest, DisableStopsTheRunWithoutAskingThePolicy) {
   define_exit(ExitAction::keepalive);
   run();
   EXPECT_THAT(step(event::Disabled{}), ElementsAre("write", "STATUS", "stop 1 grace 3"));
-  EXPECT_EQ(state.last_error, "not enabled");
+  EXPECT_EQ(state.last_error().text, "not enabled");
   EXPECT_EQ(state.definition->status, AppStatus::disabled);
   EXPECT_THAT(end(-15), IsEmpty());
   EXPECT_EQ(state.phase, Phase::idle);
-  EXPECT_EQ(state.last_error, "not enabled");
+  EXPECT_EQ(state.last_error().text, "not enabled");
   EXPECT_EQ(state.return_code, -15);
 }
 
@@ -69,7 +69,7 @@ TEST_F(LifecycleTest, AStartThatFailsAfterADisableIsNotRetried) {
   step(event::Disabled{});
   EXPECT_THAT(step(event::StartFailed{.run = 1, .reason = "x"}), IsEmpty());
   EXPECT_EQ(state.phase, Phase::idle);
-  EXPECT_EQ(state.last_error, "not enabled");
+  EXPECT_EQ(state.last_error().text, "not enabled");
 }
 
 TEST_F(LifecycleTest, DisabledAndEnabledWhileStartingLetsTheRunLive) {
@@ -155,7 +155,7 @@ TEST_F(LifecycleTest, ANewEndTimeArmsItsTimerAndStopsTheRun) {
   EXPECT_THAT(step(event::TimerDue{}), ElementsAre("stop 1 grace 3"));
   EXPECT_THAT(end(-15), IsEmpty());
   EXPECT_EQ(state.phase, Phase::idle);
-  EXPECT_EQ(state.last_error, "outside valid time range");
+  EXPECT_EQ(state.last_error().text, "outside valid time range");
 }
 
 // ---- Removed ----
@@ -207,7 +207,7 @@ TEST_F(LifecycleTest, ARollingChangeOfWhatDoesNotRunIsAnOrdinaryOne) {
 TEST_F(LifecycleTest, ARemarkIsShown) {
   run();
   step(event::Remarked{"rolling restart stopped"});
-  EXPECT_EQ(state.last_error, "rolling restart stopped");
+  EXPECT_EQ(state.last_error().text, "rolling restart stopped");
   EXPECT_TRUE(persisted);
 }
 

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "core/cron.h"
+#include "core/cron_clock.h"
 
 namespace appmesh::core {
 
@@ -12,11 +13,10 @@ namespace {
 
 using std::chrono::days;
 using std::chrono::floor;
-using std::chrono::local_seconds;
 using std::chrono::seconds;
-using std::chrono::sys_seconds;
 
 constexpr int kSecondsOfDay = 86400;
+constexpr days kLongestCount{36525};  // a century: a clock that was never set must not make the count take long
 
 WallTime at_second(std::int64_t epoch) {
   return WallTime(seconds(epoch));
@@ -52,43 +52,43 @@ bool has_ended(const AppDefinition& d, WallTime at) {
   return d.end_time != 0 && at >= at_second(d.end_time);
 }
 
-std::optional<WallTime> next_on_grid(const AppDefinition& d, WallTime after) {
-  const WallTime anchor = at_second(d.start_time != 0 ? d.start_time : d.register_time + 1);
-  if (after < anchor) return anchor;
-  const auto interval = d.start_interval->value;
-  return anchor + ((after - anchor) / interval + 1) * interval;
-}
-
-// The first matching instant strictly after `after`. A local time inside a gap means the first instant after the gap. A
-// local time that comes twice counts once, the first time, unless the expression is for every hour: then each of the
-// two hours is an hour of its own, or there would be a hole.
-std::optional<sys_seconds> next_instant(const CronExpression& cron, sys_seconds after, const Zone& zone) {
-  const auto local = [](sys_seconds at, seconds offset) { return local_seconds(at.time_since_epoch() + offset); };
-  const bool every_hour = cron.hours.all();
-  auto stretch = zone.stretch_at(after);
-  local_seconds from = local(after, stretch.offset) + seconds(1);
-  std::optional<local_seconds> found;
-  for (;;) {
-    if (!every_hour && stretch.begin) from = std::max(from, local(*stretch.begin, stretch.offset_before));
-    if (!found || *found < from) found = next_local(cron, from - seconds(1));
-    if (!found) return std::nullopt;
-    const sys_seconds at(found->time_since_epoch() - stretch.offset);
-    if (!stretch.end || at < *stretch.end) return at;
-    const sys_seconds change = *stretch.end;
-    stretch = zone.stretch_at(change);
-    from = local(change, stretch.offset);
-    if (*found < from) return change;
-    if (stretch.offset < stretch.offset_before) found.reset();
+// The occurrences of a recurring app before any window moves them: the interval grid, or cron from start_time on.
+class Grid {
+ public:
+  Grid(const AppDefinition& d, const Zone& zone) : d_(d), zone_(zone) {
+    if (!d.cron) return;
+    if (auto cron = parse_cron(d.start_interval->text)) cron_ = *cron;  // it was checked with the definition
   }
-}
 
-std::optional<WallTime> next_of_cron(const AppDefinition& d, WallTime after, const Zone& zone) {
-  const auto cron = parse_cron(d.start_interval->text);
-  if (!cron) return std::nullopt;  // cannot be: the definition was checked
-  // An occurrence at start_time itself counts, so look from the second before it.
-  const WallTime from = d.start_time == 0 ? after : std::max(after, at_second(d.start_time) - seconds(1));
-  return next_instant(*cron, floor<seconds>(from), zone);
-}
+  // The first strictly after `after`.
+  [[nodiscard]] std::optional<WallTime> next(WallTime after) const {
+    if (d_.cron) return cron_ ? next_instant(*cron_, floor<seconds>(not_before_start(after)), zone_) : std::nullopt;
+    if (after < anchor()) return anchor();
+    return anchor() + (steps_until(after) + 1) * d_.start_interval->value;
+  }
+
+  // How many lie in (after, until].
+  [[nodiscard]] std::uint64_t count(WallTime after, WallTime until) const {
+    if (until <= after) return 0;
+    if (d_.cron)
+      return cron_ ? count_instants(*cron_, floor<seconds>(not_before_start(after)), floor<seconds>(until), zone_) : 0;
+    if (until < anchor()) return 0;
+    return static_cast<std::uint64_t>(after < anchor() ? steps_until(until) + 1
+                                                       : steps_until(until) - steps_until(after));
+  }
+
+ private:
+  [[nodiscard]] WallTime anchor() const { return at_second(d_.start_time != 0 ? d_.start_time : d_.register_time + 1); }
+  [[nodiscard]] std::int64_t steps_until(WallTime at) const { return (at - anchor()) / d_.start_interval->value; }
+  // What comes at start_time itself counts, so cron is looked at from the second before it.
+  [[nodiscard]] WallTime not_before_start(WallTime after) const {
+    return d_.start_time == 0 ? after : std::max(after, at_second(d_.start_time) - seconds(1));
+  }
+
+  const AppDefinition& d_;
+  const Zone& zone_;
+  std::optional<CronExpression> cron_;
+};
 
 }  // namespace
 
@@ -101,19 +101,39 @@ std::optional<WallTime> next_opening(const AppDefinition& d, WallTime from) {
 }
 
 std::optional<WallTime> next_occurrence(const AppDefinition& d, WallTime after, const Zone& zone) {
-  const auto occurrence = d.cron ? next_of_cron(d, after, zone) : next_on_grid(d, after);
-  if (!occurrence) return std::nullopt;
-  return next_opening(d, *occurrence);
+  const auto occurrence = Grid(d, zone).next(after);
+  return occurrence ? next_opening(d, *occurrence) : std::nullopt;
+}
+
+bool is_occurrence(const AppDefinition& d, WallTime at, const Zone& zone) {
+  // What moved to the opening of the window came up while it was closed.
+  seconds moved{0};
+  if (d.daily_limitation && second_of_day(at).count() == d.daily_limitation->start_of_day()) {
+    const auto closed = d.daily_limitation->start_of_day() - d.daily_limitation->end_of_day();
+    moved = seconds((closed + kSecondsOfDay) % kSecondsOfDay);
+  }
+  return next_occurrence(d, at - moved - seconds(1), zone) == at;
 }
 
 std::uint64_t occurrences_between(const AppDefinition& d, WallTime after, WallTime until, const Zone& zone) {
-  constexpr std::uint64_t kMost = 1000;
+  if (d.end_time != 0) until = std::min(until, at_second(d.end_time) - seconds(1));
+  after = std::max(after, until - kLongestCount);
+  const Grid grid(d, zone);
+  if (!d.daily_limitation || is_whole_day(*d.daily_limitation)) return grid.count(after, until);
   std::uint64_t count = 0;
-  while (count < kMost) {
-    const auto next = next_occurrence(d, after, zone);
-    if (!next || *next > until) break;
-    after = *next;
-    ++count;
+  while (after < until) {
+    const WallTime first = floor<seconds>(after) + seconds(1);
+    if (is_open(*d.daily_limitation, first)) {
+      const WallTime last = next_second_of_day(first, d.daily_limitation->end_of_day()) - seconds(1);
+      count += grid.count(after, std::min(last, until));
+      after = last;
+    } else {
+      const WallTime opening = next_second_of_day(first, d.daily_limitation->start_of_day());
+      const WallTime last = opening - seconds(1);
+      // All that come up while it is closed move to the opening, where one of its own may be.
+      if (opening <= until && grid.count(after, last) > 0 && grid.count(last, opening) == 0) ++count;
+      after = last;
+    }
   }
   return count;
 }

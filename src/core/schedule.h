@@ -26,7 +26,11 @@ namespace appmesh::core {
 [[nodiscard]] std::optional<WallTime> next_occurrence(const AppDefinition& definition, WallTime after,
                                                       const Zone& zone);
 
-// How many occurrences lie in (after, until]; counting ends at 1000.
+// Whether an occurrence of the app comes at `at`.
+[[nodiscard]] bool is_occurrence(const AppDefinition& definition, WallTime at, const Zone& zone);
+
+// How many occurrences lie in (after, until], of the last hundred years of it at most. The time this takes grows with
+// the days between them, not with the count.
 [[nodiscard]] std::uint64_t occurrences_between(const AppDefinition& definition, WallTime after, WallTime until,
                                                 const Zone& zone);
 

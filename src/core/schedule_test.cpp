@@ -1,5 +1,7 @@
 #include "core/schedule.h"
 
+#include <random>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -74,7 +76,52 @@ TEST(ScheduleTest, AnOccurrenceOutsideTheDailyWindowMovesToItsOpening) {
 
 TEST(ScheduleTest, MissedOccurrencesAreCounted) {
   EXPECT_EQ(occurrences_between(every(60), at(100), at(399), {}), 4U);
-  EXPECT_EQ(occurrences_between(every(1), at(100), at(100'000), {}), 1000U);
+  EXPECT_EQ(occurrences_between(every(60), at(90), at(100), {}), 1U);
+  EXPECT_EQ(occurrences_between(every(1), at(100), at(100'000'000), {}), 99'999'900U) << "however many they are";
+  const AppDefinition each_second{.start_interval = DurationText{.text = "* * * * * *"}, .cron = true};
+  EXPECT_EQ(occurrences_between(each_second, at(0), at(100'000'000), {}), 100'000'000U);
+  AppDefinition ends = every(60);
+  ends.end_time = 200;
+  EXPECT_EQ(occurrences_between(ends, at(100), at(100'000), {}), 1U) << "none comes at the end or later";
+  EXPECT_EQ(occurrences_between(every(1), at(0), at(253'402'300'799), {}), 36525U * kDay) << "of a century at most";
+}
+
+// The count is a calculation; planning one occurrence after the other is the plain reading of the contract.
+TEST(ScheduleTest, TheCountIsThatOfThePlannedOccurrences) {
+  std::mt19937_64 random(16);  // NOLINT(cert-msc51-cpp): the same cases each time
+  const auto below = [&](std::int64_t limit) {
+    return std::uniform_int_distribution<std::int64_t>(0, limit - 1)(random);
+  };
+  for (int i = 0; i < 3000; ++i) {
+    AppDefinition d = every(static_cast<int>(1 + below(3) * 5000 + below(2000)));
+    if (below(3) == 0) d = {.start_interval = DurationText{.text = "0 */7 1-5,20 * * *"}, .cron = true};
+    if (below(3) == 0) d.start_time = below(3 * kDay);
+    if (below(4) == 0) d.end_time = d.start_time + below(3 * kDay);
+    if (below(2) == 0) d.daily_limitation = DailyLimitation{below(kDay), below(kDay)};
+    if (below(9) == 0) d.daily_limitation = DailyLimitation{3600, below(2) == 0 ? 3600 : 3601};
+    const WallTime start = next_occurrence(d, at(below(3 * kDay)), {}).value_or(at(5));
+    const WallTime until = start + seconds(below(4 * kDay)) + std::chrono::microseconds(below(1'000'000));
+    std::uint64_t count = 0;
+    WallTime last = start;
+    for (auto next = next_occurrence(d, start, {}); count < 100'000 && next && *next <= until; ++count) {
+      EXPECT_TRUE(is_occurrence(d, *next, {}));
+      last = *next;
+      next = next_occurrence(d, *next, {});
+    }
+    ASSERT_EQ(occurrences_between(d, start, until, {}), count) << i << " last " << epoch_seconds(last);
+  }
+}
+
+TEST(ScheduleTest, AnOccurrenceThatMovedToItsOpeningIsOne) {
+  AppDefinition d = every(1800);
+  d.start_time = 1800;
+  d.daily_limitation = DailyLimitation{3 * 3600 + 60, 4 * 3600};
+  EXPECT_TRUE(is_occurrence(d, at(3 * 3600 + 60), {}));
+  EXPECT_TRUE(is_occurrence(d, at(3 * 3600 + 1800), {}));
+  EXPECT_FALSE(is_occurrence(d, at(3 * 3600 + 61), {}));
+  EXPECT_FALSE(is_occurrence(d, at(5 * 3600), {})) << "the window is closed then";
+  d.start_time = 3 * 3600 + 120;
+  EXPECT_FALSE(is_occurrence(d, at(3 * 3600 + 60), {})) << "none came before that opening";
 }
 
 TEST(ScheduleTest, APreviewShowsWhatWillBePlanned) {

@@ -15,6 +15,7 @@ struct Engine::App {
   std::uint32_t instance = 0;                   // see core/instance_name.h
   std::uint32_t instance_count = 1;             // of instance 0: how many there are, itself included
   std::optional<core::RunNumber> restart_past;  // a rolling restart is to bring it past this run; saved
+  std::string roll_stopped;  // of instance 0: why the last rolling restart stopped, until the next one
   TimerId timer = 0;
   std::shared_ptr<TaskQueue> tasks;
   std::optional<AttachTarget> attach;  // what the next start takes instead of starting anything
@@ -34,7 +35,9 @@ struct Engine::App {
   std::vector<std::pair<core::RunNumber, boost::json::object>> exits;  // what to tell when the run is gone
 
   std::string saved_outgoing_id;
-  std::string saved_run_id;                         // as the state store had it at start
+  std::string saved_run_id;  // as the state store had it at start
+  std::string saved_cgroup;  // of that run
+  std::string saved_outgoing_cgroup;
   std::vector<Done<>> saved_waiters;                // answered when the definition is on disk
   std::vector<Done<AppViewPtr>> settled_waiters;    // answered when a start that was asked for has its outcome
   std::vector<Done<RunTicket>> started_waiters;     // of an on-demand run

@@ -76,6 +76,8 @@ struct AppView {
   std::optional<core::WallTime> last_error_time;
   std::shared_ptr<TaskQueue> tasks;  // never null; the one thing here that is not a picture but the real queue
   ShownAppSlot shown;                // filled by readers
+  bool rolls = false;                // a rolling restart is under way
+  std::string roll_stopped;          // why the last one stopped; empty: it did not
 };
 
 using AppViewPtr = std::shared_ptr<const AppView>;

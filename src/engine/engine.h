@@ -15,6 +15,7 @@
 #include <string>
 #include <thread>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include <boost/asio/executor_work_guard.hpp>
@@ -221,6 +222,7 @@ class Engine {
   void record(const LiveRun& run, store::StateStore::Done done);
   [[nodiscard]] App* app_of(const LiveRun& run);  // whose newest or handed-over run it is
   [[nodiscard]] LiveRun* live_run(const App& app, core::RunNumber number);
+  [[nodiscard]] LiveRun* find_forgotten(App& app, core::RunNumber number);
 
   void create_on_demand(OnDemandRequest request, bool awaited, Done<RunTicket> started, Done<FinishedRun> finished);
   [[nodiscard]] Result<std::string> on_demand_name(const OnDemandRequest& request) const;
@@ -279,6 +281,7 @@ class Engine {
     TimerId timer = 0;           // 0: between two turns
   };
   std::unordered_map<std::string, Roll> rolls_;
+  std::unordered_set<std::string> taken_cgroups_;  // of the runs that the keeper knew when this daemon came
   std::unordered_map<std::string, core::RunNumber> orphan_numbers_;  // highest run of a deleted app that still lives
   struct QueuedEvent {
     std::string app;

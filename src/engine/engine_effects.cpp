@@ -84,7 +84,12 @@ void Engine::carry_out(App& app, const core::Effect& effect) {
           if (LiveRun* run = live_run(app, what.run))
             supervisor_.stop(*run, what.grace, std::string(reason_text(what.reason)), what.abort ? SIGABRT : SIGTERM);
         } else if constexpr (std::is_same_v<What, core::effect::DrainRun>) {
-          if (LiveRun* run = live_run(app, what.run)) supervisor_.drain(*run, what.grace, what.leftovers);
+          LiveRun* run = live_run(app, what.run);
+          if (run == nullptr) run = find_forgotten(app, what.run);
+          if (run != nullptr) return supervisor_.drain(*run, what.grace, what.leftovers);
+          boost::asio::post(context_, [this, name = app.name(), generation = app.generation, number = what.run] {
+            if (App* still = find(name, generation)) feed(*still, core::event::RunGone{number});
+          });
         } else if constexpr (std::is_same_v<What, core::effect::ArmTimer>) {
           arm_app_timer(app, what);
         } else if constexpr (std::is_same_v<What, core::effect::CancelTimer>) {
@@ -171,8 +176,13 @@ void Engine::publish(App& app) {
   view->last_start = state.last_start;
   view->last_exit = state.last_exit;
   if (state.next_start) view->next_start = state.next_start->wall;
-  view->last_error = state.last_error;
-  view->last_error_time = state.last_error_time;
+  if (app.instance == 0) {
+    if (state.status != core::AppStatus::enabled) app.roll_stopped.clear();
+    view->rolls = rolls_.contains(app.name());
+    view->roll_stopped = app.roll_stopped;
+  }
+  view->last_error = state.last_error().text;
+  view->last_error_time = state.last_error().time;
   view->tasks = app.tasks;
   directory_.publish(std::move(view));
   health_.follow(app.name(), app.generation, state.phase == core::Phase::running ? app.run_number : 0,
@@ -189,6 +199,13 @@ void Engine::save_state(const App& app, store::StateStore::Done done) {
     saved["run_pid"] = app.pid;
     if (app.outgoing_id) saved["outgoing_run_id"] = app.outgoing_id->text();
   }
+  const auto save_cgroup = [&](const char* field, const runtime::RunId& id, const std::string& earlier) {
+    const LiveRun* run = supervisor_.find(id);
+    const std::string& cgroup = run == nullptr ? earlier : run->tag.cgroup;
+    if (!cgroup.empty()) saved[field] = cgroup;
+  };
+  save_cgroup("run_cgroup", app.run_id, app.saved_cgroup);
+  if (app.outgoing_id) save_cgroup("outgoing_run_cgroup", *app.outgoing_id, app.saved_outgoing_cgroup);
   if (app.restart_past) saved["restart_past"] = *app.restart_past;
   states_.save_app({app.name(), boost::json::serialize(saved), {}}, std::move(done));
 }
@@ -267,6 +284,23 @@ LiveRun* Engine::live_run(const App& app, core::RunNumber number) {
   for (const auto& id : {app.run_id, app.outgoing_id.value_or(app.run_id)})
     if (LiveRun* run = supervisor_.find(id); run != nullptr && run->tag.run_number == number) return run;
   return nullptr;
+}
+
+// A run whose exit was on record, so that the keeper has forgotten it, when a daemon died before it had ended what the
+// run left behind. The saved state knows its cgroup; without one its processes are found by the run's id.
+LiveRun* Engine::find_forgotten(App& app, core::RunNumber number) {
+  const bool outgoing = number == app.state.outgoing_run;
+  const auto id = runtime::RunId::parse(outgoing ? app.saved_outgoing_id : app.saved_run_id);
+  if (!id || supervisor_.find(*id) != nullptr) return nullptr;
+  runtime::RunTag tag;
+  tag.app = app.name();
+  tag.instance = app.instance;
+  tag.run_number = number;
+  tag.cgroup = outgoing ? app.saved_outgoing_cgroup : app.saved_cgroup;
+  // The state is saved a moment late: another run may have that cgroup by now.
+  if (taken_cgroups_.contains(tag.cgroup)) tag.cgroup.clear();
+  if (outgoing) app.outgoing_id = *id;
+  return &supervisor_.adopt_ended(*id, tag, app.generation);
 }
 
 // Its process may ask for a task before the keeper's answer to the spawn is here.

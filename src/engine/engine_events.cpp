@@ -58,7 +58,7 @@ void Engine::publish_notice(App& app, const core::effect::Publish& notice) {
       // Told when the run is gone: what its last processes write comes before it.
       app.exits.emplace_back(notice.run, boost::json::object{{"exit_code", app.state.return_code.value_or(0)},
                                                              {"pid", run->pid},
-                                                             {"last_error", app.state.last_error}});
+                                                             {"last_error", app.state.history.text}});
       return;
     }
     case core::Notice::health:

@@ -21,6 +21,8 @@ namespace {
 struct SavedRun {
   std::string run_id;
   std::string outgoing_id;
+  std::string cgroup;
+  std::string outgoing_cgroup;
   std::int32_t pid = 0;
 };
 
@@ -33,9 +35,13 @@ Result<boost::json::object> parse_object(const std::string& text) {
 
 SavedRun saved_run(const boost::json::object& saved) {
   SavedRun run;
-  if (const auto* id = saved.if_contains("run_id"); id != nullptr && id->is_string()) run.run_id = id->get_string();
-  if (const auto* id = saved.if_contains("outgoing_run_id"); id != nullptr && id->is_string())
-    run.outgoing_id = id->get_string();
+  const auto read = [&](const char* field, std::string& out) {
+    if (const auto* text = saved.if_contains(field); text != nullptr && text->is_string()) out = text->get_string();
+  };
+  read("run_id", run.run_id);
+  read("outgoing_run_id", run.outgoing_id);
+  read("run_cgroup", run.cgroup);
+  read("outgoing_run_cgroup", run.outgoing_cgroup);
   if (const auto* pid = saved.if_contains("run_pid"); pid != nullptr && pid->is_int64())
     run.pid = static_cast<std::int32_t>(pid->get_int64());
   return run;
@@ -109,6 +115,8 @@ void Engine::load_app(App& app, const store::SavedApp* saved, bool on_demand) {
     app.restart_past = static_cast<core::RunNumber>(past->get_int64());
   app.saved_run_id = run.run_id;
   app.saved_outgoing_id = run.outgoing_id;
+  app.saved_cgroup = run.cgroup;
+  app.saved_outgoing_cgroup = run.outgoing_cgroup;
   if (const auto id = runtime::RunId::parse(run.run_id)) {
     app.run_id = *id;
     app.run_number = app.state.last_run;
@@ -120,6 +128,7 @@ void Engine::recover(const std::vector<runtime::KnownRun>& known) {
   std::unordered_map<std::string, std::vector<const runtime::KnownRun*>> by_app;
   for (const auto& run : known) {
     const auto tag = runtime::RunTag::decode(run.tag);
+    if (tag) taken_cgroups_.insert(tag->cgroup);
     if (tag && tag->kind == runtime::RunKind::health)
       end_check(run, *tag);
     else if (tag && apps_.contains(tag->app))

@@ -43,6 +43,10 @@ void Engine::roll(const std::string& name, bool all) {
   const auto [turn, added] = rolls_.try_emplace(name);
   if (!added && !all) return;
   timers_.cancel(std::exchange(turn->second.timer, 0));
+  if (App* first = instance_of(name, 0)) {
+    first->roll_stopped.clear();
+    publish(*first);
+  }
   boost::asio::post(context_, [this, name] { roll_next(name); });
 }
 
@@ -58,7 +62,8 @@ void Engine::roll_next(const std::string& name) {
     return stop_roll(name, fmt::format("instance {} would have to wait for other applications", next->instance));
 
   const core::AppDefinition& definition = *next->state.definition;
-  const auto grace = definition.retention ? definition.retention->value : options_.policy.stop_grace;
+  const auto grace = std::max(options_.policy.stop_grace,
+                              definition.retention ? definition.retention->value : std::chrono::seconds(0));
   const auto own_limit = definition.readiness ? definition.readiness->timeout_seconds : 0;
   const auto patience = own_limit > 0 ? std::chrono::seconds(own_limit) : kPatience;
   Roll& turn = found->second;
@@ -89,7 +94,7 @@ void Engine::roll_on(App& app) {
   const bool ends = state.phase == core::Phase::stopping || state.phase == core::Phase::draining;
   const bool failed = is_new ? rests || ends : state.phase == core::Phase::blocked;
   if (failed) {
-    const std::string text = fmt::format("instance {}: {}", app.instance, state.last_error);
+    const std::string text = fmt::format("instance {}: {}", app.instance, state.last_error().text);
     timers_.cancel(std::exchange(found->second.timer, 0));
     return boost::asio::post(context_, [this, name, text] { stop_roll(name, text); });
   }
@@ -104,6 +109,7 @@ void Engine::roll_on(App& app) {
 
 void Engine::stop_roll(const std::string& name, const std::string& why) {
   if (!rolls_.contains(name)) return;
+  if (App* first = instance_of(name, 0)) first->roll_stopped = why;
   end_roll(name);
   const std::string text = "rolling restart stopped: " + why;
   spdlog::warn("{}: {}", name, text);
@@ -118,6 +124,7 @@ void Engine::end_roll(const std::string& name) {
   for_each_instance(name, [&](App& app) {
     if (std::exchange(app.restart_past, std::nullopt)) save_state(app);
   });
+  if (App* first = instance_of(name, 0)) publish(*first);
 }
 
 // After a recovery.

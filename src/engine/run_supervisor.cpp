@@ -55,7 +55,7 @@ std::vector<AttachTarget> processes_of_run(const runtime::RunId& id, pid_t leade
   const std::string id_text = id.text();
   for (const auto& process : *all) {
     if (process.is_zombie() || process.kernel_thread) continue;
-    if (process.session == leader || descends(process.pid)) {
+    if ((leader > 0 && process.session == leader) || descends(process.pid)) {
       found.push_back({process.pid, process.start_ticks});
       continue;
     }
@@ -133,6 +133,20 @@ LiveRun& RunSupervisor::adopt_known(const runtime::KnownRun& known, const runtim
     boost::asio::post(context_, [this, id = known.id, exit = *known.exit] {
       if (LiveRun* exited = find(id)) take_exit(*exited, exit);
     });
+  return taken;
+}
+
+LiveRun& RunSupervisor::adopt_ended(const runtime::RunId& id, const runtime::RunTag& tag,
+                                    std::uint64_t app_generation) {
+  auto run = std::make_unique<LiveRun>();
+  run->id = id;
+  run->tag = tag;
+  run->app_generation = app_generation;
+  run->main = LiveRun::Main::exited;
+  run->spawn_asked = true;
+  run->limits_known = false;
+  LiveRun& taken = *run;
+  runs_.insert_or_assign(id, std::move(run));
   return taken;
 }
 

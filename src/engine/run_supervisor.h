@@ -105,6 +105,9 @@ class RunSupervisor {
   // Takes a run found by open(): alive or exited. The handlers do not hear of it again but for its exit and its end.
   LiveRun& adopt_known(const runtime::KnownRun& run, const runtime::RunTag& tag, std::uint64_t app_generation);
 
+  // Takes a run whose exit is on record and which the keeper has forgotten: drain() ends what is left of it.
+  LiveRun& adopt_ended(const runtime::RunId& id, const runtime::RunTag& tag, std::uint64_t app_generation);
+
   LiveRun& start(const core::AppDefinition& definition, std::uint64_t app_generation, core::RunNumber number,
                  const runtime::LaunchOptions& options, runtime::RunKind kind = runtime::RunKind::app,
                  bool awaited = false, std::optional<platform::TerminalSize> terminal = std::nullopt);

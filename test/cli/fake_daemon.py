@@ -197,6 +197,8 @@ class FakeDaemon:
                     return self.answer(200, json.loads(self.body) if method == "POST" else {"BaseConfig": {}})
                 if path[:2] == ["user", "self"] and method == "GET":
                     return self.answer(200, {"name": "admin", "roles": ["manage"]})
+                if path == ["users"]:
+                    return self.answer(200, {"admin": {"name": "admin", "roles": ["manage"]}})
                 if path[0] == "user":
                     return self.answer(200, "success")
                 if path[:2] == ["app", "run"] or path[:2] == ["app", "syncrun"]:

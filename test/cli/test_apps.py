@@ -3,6 +3,7 @@
 import json
 import subprocess
 
+import pytest
 from appc_program import APPC, run_on_terminal
 
 HEADER = "ID NAME OWNER STATUS HEALTH PID USER MEMORY %CPU RETURN AGE DURATION STARTS COMMAND".split()
@@ -10,13 +11,47 @@ HEADER = "ID NAME OWNER STATUS HEALTH PID USER MEMORY %CPU RETURN AGE DURATION S
 
 def test_the_program_names_itself(stranger):
     assert "App Mesh CLI" in stranger("--help").stdout
-    assert "appm" in stranger("--version").stdout
-    assert "appm" in stranger("version").stdout
+    for words in (["--version"], ["version"]):
+        assert stranger(*words).stdout.startswith("appc version "), words
+
+
+def test_it_has_the_name_that_it_was_called_by(stranger, tmp_path):
+    (tmp_path / "appm").symlink_to(APPC)
+    out = subprocess.run([tmp_path / "appm", "--version"], env=stranger.env, capture_output=True, text=True, timeout=60).stdout
+    assert out.startswith("appm version ")
+
+
+def test_the_daemons_version_is_told_when_it_is_another(appc):
+    assert appc("version").stdout.count("version") == 1
+    appc.daemon.script["GET", "/appmesh/resources"] = lambda handler: handler.answer(200, {"appmesh_version": "2.0.1"})
+    assert "daemon version 2.0.1 at https://" in appc("version").stdout
+
+
+@pytest.mark.parametrize("words,told,hint", [
+    (["lss"], "there is no command 'lss'", "did you mean: ls?"),
+    (["restrat", "-a", "x"], "there is no command 'restrat'", "did you mean: restart?"),
+    (["xyzzy"], "there is no command 'xyzzy'", "see: appc --help"),
+    (["--forwrad-to", "x", "ls"], "there is no option '--forwrad-to'", "did you mean: --forward-to?"),
+    (["ls", "--fromat", "json"], "ls: there is no option '--fromat'", "did you mean: --format?"),
+    (["ls", "-q"], "ls: there is no option '-q'", "see: appc view --help"),
+    (["rm"], "rm: -a,--app is missing", "see: appc rm --help"),
+    (["logs"], "logs: app is missing", "see: appc logs --help"),
+    (["ls", "-i", "-1"], "'-1' is not a whole number in 0..1000000", "see: appc view --help"),
+    (["ls", "-i", "1"], "-i chooses the output of an older run", ""),
+    (["ls", "-o"], "-o needs an app: -a NAME", ""),
+    ([], "no command given", "see: appc --help"),
+    (["run", "-c", "x", "-e", "A B=1"], "-e 'A B=1': 'A B' is no name of a variable", "give -e once for each variable"),
+    (["add", "-a", "x", "-c", "x", "-z", "A B"], "-z 'A B': 'A B' is no name of a variable", "give -e once"),
+])
+def test_wrong_words_are_named_with_what_to_do(words, told, hint, stranger):
+    result = stranger(*words)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert told.replace("ls: ", "view: ") in result.stderr and hint in result.stderr, result.stderr
 
 
 def test_wrong_usage_is_exit_code_2(stranger):
     for words in ([], ["nonsense"], ["ls", "--nonsense"], ["rm"], ["enable"], ["enable", "-a", "x", "-A"], ["run"],
-                  ["exec"], ["ls", "-f"], ["run", "-c", "x", "-t", "soon"], ["add", "-a", "x", "-Q", "never"],
+                  ["exec"], ["run", "-c", "x", "-t", "soon"], ["add", "-a", "x", "-Q", "never"],
                   ["ls", "--format", "xml"], ["add", "-a", "x", "-c", "y", "-b", "tomorrow"]):
         result = stranger(*words)
         assert (result.returncode, result.stdout) == (2, ""), words

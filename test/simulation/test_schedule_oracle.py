@@ -50,11 +50,12 @@ def end_of_gap(local, zone):
 
 
 def instants(local, zone, every_hour):
-    """When the clock shows this local time: once, in a gap right after it, in an overlap first (or both times)."""
+    """When the clock shows this local time. What comes every hour follows the clock: never in a gap, twice in an overlap.
+    Everything else is neither lost nor doubled: right after a gap, and the first time in an overlap."""
     first = int(local.replace(tzinfo=zone, fold=0).timestamp())
     second = int(local.replace(tzinfo=zone, fold=1).timestamp())
     if first > second:
-        return [end_of_gap(local, zone)]
+        return [] if every_hour else [end_of_gap(local, zone)]
     return sorted({first, second}) if every_hour else [first]
 
 
@@ -91,6 +92,8 @@ def cron_instants(case, after):
     waiting = []
     while True:
         found = instants(times.get_next(), zone, every_hour)
+        if not found:
+            continue
         waiting += found
         if offset_at(found[0] - DAY, zone) == offset_at(found[-1] + DAY, zone):
             yield from sorted(waiting)

@@ -504,16 +504,11 @@ void World::fire_timer() {
 void World::check_state() {
   const Phase phase = state_.phase;
   if (phase == Phase::removed) return;
-  require(is_live(phase) == (state_.current_run != 0), "a run number belongs to the phases that have a run");
-  require(phase != Phase::waiting || (state_.next_start && timer_), "what waits has a plan and a timer");
-  require(phase != Phase::idle || !state_.next_start, "what rests has no plan");
-  const bool speaks = phase == Phase::running || phase == Phase::stopping;
-  require(speaks || (!state_.ready && !state_.ready_by), "only a run that lives is ready, or late");
-  require(!state_.ready || !state_.ready_by, "what is ready is not waited for");
+  const auto broken = core::check(state_, now());
+  require(!broken, std::string(broken.value_or("")));
   if (phase == Phase::running && state_.ready_by)
     require(timer_ && *state_.ready_by >= steady_, "what is not ready in time is stopped");
   if (state_.outgoing_run != 0) {
-    require(state_.outgoing_run != state_.current_run, "the outgoing run is not the current one");
     if (state_.outgoing_until)
       require(timer_ && *state_.outgoing_until >= steady_, "the outgoing run is stopped when its time is used up");
     const auto outgoing = runs_.find(state_.outgoing_run);
@@ -524,12 +519,9 @@ void World::check_state() {
     require(outgoing != runs_.end() || report_follows, "the outgoing run is known to the keeper");
     require(outgoing == runs_.end() || !outgoing->second.alive || outgoing->second.stop_asked || state_.outgoing_until,
             "an outgoing run that may not stay was asked to stop");
-    require(state_.status != AppStatus::disabled || !state_.outgoing_until, "no outgoing run may stay while disabled");
   }
   require(!state_.next_start || !state_.next_start->steady || *state_.next_start->steady - steady_ <= seconds(300),
           "a back-off is at most 300 s");
-  if (phase == Phase::waiting && !timer_->steady && !state_.next_start->steady)
-    require(*timer_->wall <= state_.next_start->wall, "the timer is not later than the plan");
   if (phase == Phase::running || phase == Phase::starting) {
     const auto run = runs_.find(state_.current_run);
     require(
@@ -537,16 +529,7 @@ void World::check_state() {
             std::ranges::any_of(inbox_, [](const Event& e) { return std::holds_alternative<event::StartFailed>(e); }),
         "a run that is believed to live is known to the keeper");
   }
-  if (state_.status == AppStatus::disabled && !state_.on_demand)
-    require(phase != Phase::running && phase != Phase::waiting && phase != Phase::blocked,
-            "nothing runs or waits while disabled");
-  if (phase == Phase::blocked) {
-    require(!state_.waiting_for.empty() && !state_.on_demand, "what is blocked waits for something");
-    // The end of a run that was handed over is said too, and later.
-    require(state_.last_error.starts_with("waiting for db") || state_.last_error.starts_with("exited with"),
-            "and says for what");
-    ++counts_["states blocked"];
-  }
+  if (phase == Phase::blocked) ++counts_["states blocked"];
   if (strict_disk_ && saves_.size() == durable_ + 0 && !saves_.empty() && is_live(phase)) {
     LifecycleState again;
     again.definition = state_.definition;
