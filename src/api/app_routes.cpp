@@ -9,8 +9,10 @@
 #include <boost/json/array.hpp>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <spdlog/spdlog.h>
 
 #include "api/app_access.h"
+#include "api/app_edit.h"
 #include "api/app_json.h"
 #include "api/on_engine.h"
 #include "api/on_worker.h"
@@ -103,6 +105,7 @@ Result<std::optional<engine::Subscription>> asked_subscription(const AppRoutes& 
   if (!mask) return std::unexpected(mask.error());
   if (const auto allowed = security::require_permission(*context.principal, "app-subscribe"); !allowed)
     return std::unexpected(allowed.error());
+  if (context.request.right) context.request.right->need("app-subscribe");
   return make_subscription(wiring, context, app, *mask);
 }
 
@@ -120,12 +123,18 @@ awaitable<Response> register_app(const AppRoutes& wiring, Context& context) {
     const auto writable = api::find_app(wiring.engine.directory(), wiring.users, *context.principal, definition.name,
                                         core::Access::write);
     if (!writable) co_return error_response(writable.error());
-    expected.generation = existing->generation;
+    if (auto allowed = check_edit(**writable, *context.principal, wiring.os_user, definition); !allowed)
+      co_return error_response(allowed.error());
+    expected.generation = (*writable)->generation;
+    expected.definition = (*writable)->definition;
+  } else {
+    definition.owner = context.principal->user;
   }
-  definition.owner = context.principal->user;
+  const std::string name = definition.name;
 
   auto subscription = asked_subscription(wiring, context, definition.name);
   if (!subscription) co_return error_response(subscription.error());
+  if (!*subscription) context.request.right.reset();  // nothing of this request lasts
   const std::string subscription_id = *subscription ? (*subscription)->id : std::string{};
   auto hold = *subscription ? context.request.connection->hold_pushes() : nullptr;
 
@@ -138,12 +147,42 @@ awaitable<Response> register_app(const AppRoutes& wiring, Context& context) {
   if (!registered) co_return error_response(registered.error());
   if (*registered == nullptr)
     co_return error_response({ErrorKind::conflict, "the application was removed meanwhile", {}});
+  if (!subscription_id.empty() && context.request.right) {
+    // The app may be new: only now is there one to narrow the right to.
+    auto allowed =
+        context.request.right->narrow(wiring.engine.directory(), name, (*registered)->generation, core::Access::read);
+    if (allowed) allowed = still_allowed(wiring, context, subscription_id);
+    if (!allowed) co_return error_response(allowed.error());
+  }
   std::string shown = show(wiring, **registered, Keep::no);
   if (!subscription_id.empty()) add_member(shown, "subscription_id", boost::json::string(subscription_id));
   Response response = json_text_response(std::move(shown));
   response.hold = std::move(hold);
   if (!parsed->unknown_fields.empty())
     response.add_header("X-Unknown-Fields", fmt::format("{}", fmt::join(parsed->unknown_fields, ", ")));
+  co_return response;
+}
+
+awaitable<Response> change_owner(const AppRoutes& wiring, Context& context) {
+  const auto app = find_app(wiring, context, core::Access::write);
+  if (!app) co_return error_response(app.error());
+  const std::string owner(context.request.query_value("user").value_or(""));
+  if (owner.empty()) co_return error_response({ErrorKind::invalid_argument, "query 'user': required", {}});
+  if (wiring.users.snapshot()->find(owner) == nullptr)
+    co_return error_response({ErrorKind::not_found, fmt::format("No such user: {}", owner), {}});
+  const auto& before = (*app)->definition;
+  auto given = with_owner(*before, *context.principal, wiring.os_user, owner);
+  if (!given) co_return error_response(given.error());
+  const bool without_secrets = given->sec_env != before->sec_env;
+  const auto changed = co_await on_engine<engine::AppViewPtr>([&](auto done) {
+    wiring.engine.register_app(std::move(*given), {.generation = (*app)->generation, .definition = before},
+                               std::move(done));
+  });
+  if (!changed) co_return error_response(changed.error());
+  spdlog::info("application {} of {} was given to {} by {}", before->name, before->owner, owner,
+               context.principal->user);
+  Response response = message_response(fmt::format("Application <{}> is of <{}> now.", before->name, owner));
+  if (without_secrets) response.add_header("X-Omitted-Fields", "sec_env");
   co_return response;
 }
 
@@ -286,7 +325,12 @@ void add_app_routes(RouteTable& table, AppRoutes wiring) {
              .summary = "Register an application, or change it; the name is that of the body",
              .tag = "applications",
              .request_type = std::string(kJsonType),
-             .answers = {app_answer, {400, "A field is wrong; the message names it"}, not_allowed, replaced}});
+             .answers = {app_answer,
+                         {400, "A field is wrong; the message names it"},
+                         not_allowed,
+                         replaced,
+                         {503, "Too many requests of this user wait already"}},
+             .lasts = true});
   for (const bool enabled : {true, false})
     table.add({.method = Method::post,
                .pattern = enabled ? "/appmesh/app/{name}/enable" : "/appmesh/app/{name}/disable",
@@ -302,6 +346,20 @@ void add_app_routes(RouteTable& table, AppRoutes wiring) {
              .summary = "Stop an application, then start it; several instances one after the other",
              .tag = "applications",
              .answers = {done, not_allowed, missing, replaced, {412, "The application is not enabled"}}});
+  table.add(
+      {.method = Method::post,
+       .pattern = "/appmesh/app/{name}/owner",
+       .requirement = Requirement::permission("app-chown"),
+       .handler = [wiring](Context& context) { return change_owner(wiring, context); },
+       .summary = "Give an application to another user; sec_env goes along only when its owner, or admin, gives it",
+       .tag = "applications",
+       .parameters = {{Parameter::In::query, "user", "the new owner", true}},
+       .answers = {{200, "Done; X-Omitted-Fields: sec_env when the secrets were dropped"},
+                   {400, "No user"},
+                   not_allowed,
+                   {404, "No such application, or no such user"},
+                   replaced,
+                   {412, "The new owner has no OS user"}}});
   table.add(
       {.method = Method::del,
        .pattern = "/appmesh/app/{name}",

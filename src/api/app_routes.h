@@ -34,8 +34,12 @@ void add_schedule_routes(RouteTable& table, AppRoutes wiring);  // preview
 void add_event_routes(RouteTable& table, AppRoutes wiring);     // subscribe, events
 void add_task_routes(RouteTable& table, AppRoutes wiring);      // task
 
-// A subscription of the caller over the connection of its request, which must be one.
+// A subscription of the caller over the connection of its request, which must be one. It rests on the request's right
+// and ends with it, which the connection is told.
 [[nodiscard]] engine::Subscription make_subscription(const AppRoutes& wiring, const Context& context, std::string app,
                                                      engine::EventMask mask);
+// To be asked when it is placed: an error, and it is ended, when the right was lost until then.
+[[nodiscard]] Result<void> still_allowed(const AppRoutes& wiring, const Context& context,
+                                         const std::string& subscription);
 
 }  // namespace appmesh::api

@@ -4,6 +4,7 @@
 
 #include <memory>
 
+#include "api/long_requests.h"
 #include "api/password_workers.h"
 #include "api/pending_logins.h"
 #include "api/router.h"
@@ -18,6 +19,7 @@ struct AuthRoutes {
   security::Tokens& tokens;
   PasswordWorkers& workers;
   security::Totp& totp;
+  LongRequests& long_requests;
   std::shared_ptr<PendingLogins> pending = std::make_shared<PendingLogins>();
 };
 

@@ -7,15 +7,21 @@
 
 #include "core/error.h"
 #include "security/principal.h"
+#include "security/tokens.h"
 
 namespace appmesh::api {
+
+struct Caller {
+  std::shared_ptr<const security::Principal> principal;  // never null
+  std::shared_ptr<const security::Claims> claims;        // of the token
+};
 
 class Authenticator {
  public:
   virtual ~Authenticator() = default;
   // Errors: unauthenticated (bad, expired, revoked, locked), not_found (the user is gone); the message goes to the
-  // caller. Never a null principal.
-  virtual Result<std::shared_ptr<const security::Principal>> authenticate(std::string_view token) = 0;
+  // caller.
+  virtual Result<Caller> authenticate(std::string_view token) = 0;
 };
 
 }  // namespace appmesh::api

@@ -9,6 +9,7 @@
 
 #include <boost/asio/awaitable.hpp>
 
+#include "api/long_requests.h"
 #include "core/error.h"
 
 namespace appmesh::api {
@@ -25,6 +26,9 @@ class BodySource {
 
   // The peer has gone: a next() that waits ends soon with an error, and none follows.
   virtual void cancel() = 0;
+
+  // The right to it is gone. A source without a size may end with a last word, which is sent when the peer takes it.
+  virtual void lose(const Error& /*why*/) { cancel(); }
 };
 
 // A request's body that its route takes piece by piece (Route::streamed_body_bytes). The peer is invited to send by the
@@ -39,6 +43,9 @@ class BodyReader {
   // What has come, at most some hundred kilobytes, good until the next call; empty: the end. Errors: invalid_argument
   // for bad framing, too_large, unavailable when the peer has gone. None follows an error or the end.
   [[nodiscard]] virtual boost::asio::awaitable<Result<std::string_view>> next() = 0;
+
+  // From now on next() ends with the right's error, also one that waits, when the right is lost.
+  virtual void guard(const std::shared_ptr<LongRight>& right) = 0;
 };
 
 // Takes what a peer sends behind an answer (section 1.6 of the wire contract). Destroyed without finish(): given up,

@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 
+#include "api/long_requests.h"
 #include "api/router.h"
 
 namespace appmesh::api {
@@ -21,7 +22,8 @@ class Call : public std::enable_shared_from_this<Call> {
   Call(const Call&) = delete;
   Call& operator=(const Call&) = delete;
 
-  Context context;  // of the connection's thread, until the answer
+  Context context;     // of the connection's thread, until the answer
+  WhenLost when_lost;  // the same; for the handler
 
   // The answer. Any thread, but it must not throw; later answers are dropped.
   void reply(Response response);

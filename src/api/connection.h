@@ -14,6 +14,7 @@ namespace appmesh::api {
 // One message that nobody asked for (section 1.5 of the wire contract). The body is shared: a thousand subscribers to
 // one app hold one text.
 struct PushMessage {
+  int status = 200;
   std::string request_uri;
   std::string content_type;
   std::vector<NameValue> headers;

@@ -30,7 +30,6 @@ bool is_own_origin(std::string_view origin, std::string_view host) {
 
 bool passes_csrf_rule(const CrossSitePolicy& policy, const Request& request) {
   if (request.transport != TransportKind::https) return true;
-  if (request.method != Method::post && request.method != Method::put && request.method != Method::del) return true;
   if (!request.header("cookie")) return true;
   const std::string_view origin = request.header("origin").value_or("");
   if (origin.empty()) return true;

@@ -14,7 +14,8 @@ struct CrossSitePolicy {
   std::vector<std::string> allowed_origins;  // "https://console.example:8443"; compared without case
 };
 
-// False for a request that a browser sent with our cookie on behalf of a page of a foreign origin.
+// False for a request that a browser sent with our cookie on behalf of a page of a foreign origin. For those that
+// change something, and for a GET that goes on: a WebSocket, a stream, a long-poll.
 [[nodiscard]] bool passes_csrf_rule(const CrossSitePolicy& policy, const Request& request);
 
 // Lets an allowed origin read the response; does nothing for others.

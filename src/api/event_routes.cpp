@@ -3,12 +3,15 @@
 
 #include <boost/asio/this_coro.hpp>
 #include <boost/json/array.hpp>
+#include <boost/json/object.hpp>
+#include <boost/json/serialize.hpp>
 #include <fmt/format.h>
 
 #include "api/app_access.h"
 #include "api/app_routes.h"
 #include "api/event_sinks.h"
 #include "api/on_engine.h"
+#include "platform/clock.h"
 #include "platform/random.h"
 
 namespace appmesh::api {
@@ -19,13 +22,48 @@ using boost::asio::awaitable;
 
 constexpr std::size_t kSubscriptionIdBytes = 16;
 constexpr std::size_t kMostAppsOfStream = 100;
+constexpr std::string_view kSubscribePermission = "app-subscribe";
+constexpr std::string_view kViewAllPermission = "app-view-all";
+constexpr std::string_view kEndType = "END";
 
 Result<engine::EventMask> asked_events(const Request& request) {
   return engine::EventMask::parse(request.query_value("events").value_or(""));
 }
 
 Result<void> may_see_all(const Context& context) {
-  return security::require_permission(*context.principal, "app-view-all");
+  return security::require_permission(*context.principal, kViewAllPermission);
+}
+
+// What the peer of a subscription is told when the right to it is gone: the last push of it, of a type that no event
+// has.
+PushMessage last_push(const Error& why, const std::string& id, const std::string& app) {
+  const int status = http_status(why.kind);
+  auto body = std::make_shared<std::string>(boost::json::serialize(
+      boost::json::object{{"subscription_id", id},
+                          {"event_type", kEndType},
+                          {"app_name", app.empty() ? "*" : app},
+                          {"timestamp", core::epoch_seconds(platform::wall_now())},
+                          {"data", boost::json::object{{"status", status}, {"reason", why.message}}}}));
+  return {.status = status,
+          .request_uri = "/appmesh/event",
+          .content_type = std::string(kJsonType),
+          .headers = {{"X-Subscription-Id", id},
+                      {"X-Event-Type", std::string(kEndType)},
+                      {"X-App-Name", app.empty() ? "*" : app}},
+          .body_start = {},
+          .body = std::move(body)};
+}
+
+// Ends the subscription with the right. That an app is gone the hub tells by itself, in its order.
+std::shared_ptr<void> end_with(const std::shared_ptr<LongRight>& right, engine::Engine& engine, std::string id,
+                               std::string user, std::move_only_function<void(const Error&)> tell) {
+  if (!right) return nullptr;
+  return std::make_shared<WhenLost>(
+      right, [&engine, id = std::move(id), user = std::move(user), tell = std::move(tell)](const Error& why) mutable {
+        if (why.kind == ErrorKind::not_found) return;
+        engine.unsubscribe(id, user, [](Result<void>) {});
+        tell(why);
+      });
 }
 
 awaitable<Result<void>> place(const AppRoutes& wiring, engine::Subscription subscription, std::uint64_t generation) {
@@ -37,15 +75,21 @@ awaitable<Response> subscribe(const AppRoutes& wiring, Context& context, bool al
   if (!context.request.connection)
     co_return error_response(
         {ErrorKind::method_not_allowed, "Subscribe requires a persistent connection (TCP or WebSocket)", {}});
+  const auto& right = context.request.right;
   std::uint64_t generation = 0;
   std::string name;
   if (all) {
     if (const auto allowed = may_see_all(context); !allowed) co_return error_response(allowed.error());
+    if (right) right->need(std::string(kSubscribePermission), std::string(kViewAllPermission));
   } else {
     name = context.variable("name");
     const auto app = find_app(wiring.engine.directory(), wiring.users, *context.principal, name, core::Access::read);
     if (!app) co_return error_response(app.error());
     generation = (*app)->generation;
+    if (right) {
+      const auto present = right->narrow(wiring.engine.directory(), name, generation, core::Access::read);
+      if (!present) co_return error_response(present.error());
+    }
   }
   const auto mask = asked_events(context.request);
   if (!mask) co_return error_response(mask.error());
@@ -54,6 +98,7 @@ awaitable<Response> subscribe(const AppRoutes& wiring, Context& context, bool al
   auto hold = context.request.connection->hold_pushes();
   const auto placed = co_await place(wiring, std::move(subscription), generation);
   if (!placed) co_return error_response(placed.error());
+  if (const auto allowed = still_allowed(wiring, context, id); !allowed) co_return error_response(allowed.error());
   boost::json::array events;
   for (const auto event : mask->names()) events.emplace_back(event);
   Response response = json_response(
@@ -96,6 +141,7 @@ awaitable<Response> stream_events(const AppRoutes& wiring, Context& context) {
   if (!mask) co_return error_response(mask.error());
   auto names = asked_apps(context.request);
   if (!names) co_return error_response(names.error());
+  const auto& right = context.request.right;
   std::vector<std::uint64_t> generations;
   for (const auto& name : *names) {
     const auto app = find_app(wiring.engine.directory(), wiring.users, *context.principal, name, core::Access::read);
@@ -104,6 +150,7 @@ awaitable<Response> stream_events(const AppRoutes& wiring, Context& context) {
   }
   if (names->empty()) {
     if (const auto allowed = may_see_all(context); !allowed) co_return error_response(allowed.error());
+    if (right) right->need(std::string(kSubscribePermission), std::string(kViewAllPermission));
     names->emplace_back();
     generations.push_back(0);
   }
@@ -117,7 +164,18 @@ awaitable<Response> stream_events(const AppRoutes& wiring, Context& context) {
                                       .app = (*names)[i],
                                       .user = context.principal->user,
                                       .mask = *mask,
-                                      .sink = stream};
+                                      .sink = stream,
+                                      .hold = {}};
+    if (right && !(*names)[i].empty()) {
+      const auto own = right->another();  // each app may be lost by itself; the stream as a whole is the transport's
+      if (!own) co_return error_response(own.error());
+      const auto present = (*own)->narrow(wiring.engine.directory(), (*names)[i], generations[i], core::Access::read);
+      if (!present) co_return error_response(present.error());
+      subscription.hold = end_with(*own, wiring.engine, subscription.id, subscription.user,
+                                   [weak = std::weak_ptr(stream)](const Error& why) {
+                                     if (const auto here = weak.lock()) here->lose_one(why);
+                                   });
+    }
     const auto placed = co_await place(wiring, std::move(subscription), generations[i]);
     if (!placed) co_return error_response(placed.error());
   }
@@ -131,11 +189,26 @@ awaitable<Response> stream_events(const AppRoutes& wiring, Context& context) {
 
 engine::Subscription make_subscription(const AppRoutes& wiring, const Context& context, std::string app,
                                        engine::EventMask mask) {
-  return {.id = platform::random_hex(kSubscriptionIdBytes),
-          .app = std::move(app),
-          .user = context.principal->user,
-          .mask = mask,
-          .sink = wiring.sinks.of(context.request.connection, context.principal->user)};
+  engine::Subscription made{.id = platform::random_hex(kSubscriptionIdBytes),
+                            .app = std::move(app),
+                            .user = context.principal->user,
+                            .mask = mask,
+                            .sink = wiring.sinks.of(context.request.connection, context.principal->user),
+                            .hold = {}};
+  made.hold =
+      end_with(context.request.right, wiring.engine, made.id, made.user,
+               [weak = std::weak_ptr(context.request.connection), id = made.id, app = made.app](const Error& why) {
+                 if (const auto here = weak.lock()) here->push(last_push(why, id, app));
+               });
+  return made;
+}
+
+Result<void> still_allowed(const AppRoutes& wiring, const Context& context, const std::string& subscription) {
+  if (!context.request.right) return {};
+  auto lost = context.request.right->lost();
+  if (!lost) return {};
+  wiring.engine.unsubscribe(subscription, context.principal->user, [](Result<void>) {});
+  return std::unexpected(std::move(*lost));
 }
 
 void add_event_routes(RouteTable& table, AppRoutes wiring) {
@@ -160,7 +233,8 @@ void add_event_routes(RouteTable& table, AppRoutes wiring) {
                               : "Be told what happens to an application, over this connection",
                .tag = "events",
                .parameters = {events},
-               .answers = std::move(answers)});
+               .answers = std::move(answers),
+               .lasts = true});
     table.add({.method = Method::del,
                .pattern = pattern,
                .requirement = Requirement::permission("app-subscribe"),
@@ -181,7 +255,8 @@ void add_event_routes(RouteTable& table, AppRoutes wiring) {
                          refused,
                          not_allowed,
                          missing,
-                         full}});
+                         full},
+             .lasts = true});
 }
 
 }  // namespace appmesh::api

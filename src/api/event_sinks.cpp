@@ -5,6 +5,8 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <boost/json/serialize.hpp>
+#include <boost/json/string.hpp>
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
@@ -28,8 +30,7 @@ class ConnectionSink : public engine::EventSink {
 
   bool take(const engine::EventPtr& event, const std::string& subscription) override {
     if (!open_) return false;
-    const auto verdict = access_.check(*event->app);
-    if (verdict != EventAccess::Verdict::tell) return verdict == EventAccess::Verdict::skip;
+    if (!access_.may_see(*event->app)) return true;
     return connection_->push({.request_uri = "/appmesh/event",
                               .content_type = std::string(kJsonType),
                               .headers = {{"X-Subscription-Id", subscription},
@@ -52,17 +53,15 @@ class ConnectionSink : public engine::EventSink {
 
 }  // namespace
 
-EventAccess::Verdict EventAccess::check(const core::AppDefinition& app) {
+bool EventAccess::may_see(const core::AppDefinition& app) {
   if (const auto generation = users_.generation(); !known_ || generation != generation_) {
     generation_ = generation;
     known_ = true;
     const auto snapshot = users_.snapshot();
     const security::User* user = snapshot->find(user_);
     principal_ = user == nullptr || user->locked ? nullptr : snapshot->principal(user_);
-    if (principal_ && !principal_->may("app-subscribe")) principal_ = nullptr;
   }
-  if (!principal_) return Verdict::end;
-  return may_access(users_, *principal_, app, core::Access::read) ? Verdict::tell : Verdict::skip;
+  return principal_ && may_access(users_, *principal_, app, core::Access::read);
 }
 
 std::shared_ptr<engine::EventSink> EventSinks::of(const std::shared_ptr<Connection>& connection,
@@ -92,14 +91,10 @@ EventStream::EventStream(boost::asio::any_io_executor executor, const security::
     : timer_(std::move(executor)), access_(users, std::move(user)), last_words_(), piece_() {}
 
 bool EventStream::take(const engine::EventPtr& event, const std::string& /*subscription*/) {
-  const auto verdict = access_.check(*event->app);
-  if (verdict == EventAccess::Verdict::skip) return true;
+  const bool visible = access_.may_see(*event->app);
   const std::unique_lock lock(mutex_);
   if (!open_) return false;
-  if (verdict == EventAccess::Verdict::end) {
-    finish("the user may not subscribe any more");
-    return false;
-  }
+  if (!visible) return true;
   if (queue_.size() >= kMostEvents || bytes_ + event->members.size() > kMostBytes) {
     spdlog::warn("a stream of events ends: {} events wait for its reader", queue_.size());
     finish("too slow: too many events wait");
@@ -133,11 +128,25 @@ void EventStream::close() {
   finish({});
 }
 
+void EventStream::lose(const Error& why) {
+  const std::lock_guard lock(mutex_);
+  queue_.clear();
+  bytes_ = 0;
+  finish(why.message);
+}
+
+void EventStream::lose_one(const Error& why) {
+  const std::lock_guard lock(mutex_);
+  if (expected_ > 0 && --expected_ == 0) finish(why.message);
+}
+
 // With the lock held.
-void EventStream::finish(std::string last_words) {
+void EventStream::finish(std::string_view reason) {
   if (!open_) return;
   open_ = false;
-  if (!last_words.empty()) last_words_ = fmt::format("event: END\ndata: {{\"reason\":\"{}\"}}\n\n", last_words);
+  if (!reason.empty())
+    last_words_ =
+        fmt::format("event: END\ndata: {{\"reason\":{}}}\n\n", boost::json::serialize(boost::json::string(reason)));
   wake();
 }
 

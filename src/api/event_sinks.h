@@ -1,5 +1,6 @@
 // Where events go: a connection that may be sent to unasked, or a stream of Server-Sent Events. What a sink is given
-// is checked against what its user may see at that moment. EventSinks is made by the daemon and used on any thread.
+// is checked against what its user may see at that moment; that a subscription ends with the right to it is the work of
+// its LongRight. EventSinks is made by the daemon and used on any thread.
 #pragma once
 
 #include <chrono>
@@ -24,8 +25,7 @@ namespace appmesh::api {
 class EventAccess {
  public:
   EventAccess(const security::UserDirectory& users, std::string user) : users_(users), user_(std::move(user)) {}
-  enum class Verdict : std::uint8_t { tell, skip, end };  // end: the user is gone, locked, or may not subscribe
-  [[nodiscard]] Verdict check(const core::AppDefinition& app);
+  [[nodiscard]] bool may_see(const core::AppDefinition& app);
 
  private:
   const security::UserDirectory& users_;
@@ -64,13 +64,17 @@ class EventStream : public engine::EventSink, public std::enable_shared_from_thi
 
   // Before the first subscription.
   void expect(std::size_t subscriptions) { expected_ = subscriptions; }
+  // Nothing more is told; what waits is dropped. On any thread.
+  void lose(const Error& why);
+  // The same for one of its subscriptions.
+  void lose_one(const Error& why);
   // The next text to send, good until the next call; empty: the end. On the connection's thread.
   boost::asio::awaitable<Result<std::string_view>> next();
   void close();
 
  private:
   void wake();
-  void finish(std::string last_words);
+  void finish(std::string_view reason);
 
   boost::asio::steady_timer timer_;  // of the connection's thread: its end, early or not, lets next() go on
   EventAccess access_;
@@ -96,6 +100,7 @@ class EventStreamBody : public BodySource {
   [[nodiscard]] std::optional<std::uint64_t> size_bytes() const override { return std::nullopt; }
   [[nodiscard]] boost::asio::awaitable<Result<std::string_view>> next() override { return stream_->next(); }
   void cancel() override { stream_->close(); }
+  void lose(const Error& why) override { stream_->lose(why); }
 
  private:
   engine::Engine& engine_;

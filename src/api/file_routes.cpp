@@ -114,7 +114,8 @@ class Files {
       co_return grant(std::move(response), {.user = context.principal->user,
                                             .path = std::move(*path),
                                             .direction = FileDirection::download,
-                                            .attributes = {}});
+                                            .attributes = {},
+                                            .right = request.right});
     }
     auto source = co_await source_of(std::move(*file), std::nullopt);
     if (!source) co_return error_response(source.error());
@@ -139,7 +140,8 @@ class Files {
       co_return grant(message_response("ok"), {.user = context.principal->user,
                                                .path = std::move(*path),
                                                .direction = FileDirection::upload,
-                                               .attributes = attributes_of(request)});
+                                               .attributes = attributes_of(request),
+                                               .right = request.right});
     }
     if (request.transport == TransportKind::websocket) co_return not_over_websocket(kSendHeader);
     auto sink = co_await make_sink(*path, attributes_of(request), std::nullopt);
@@ -155,12 +157,15 @@ class Files {
     if (!shown) co_return text_error(shown.error());
     auto file = co_await open(shown->grant.path);
     if (!file) co_return text_error(file.error());
-    co_return co_await send_over_http(context.request, std::move(*file), false);
+    Response response = co_await send_over_http(context.request, std::move(*file), false);
+    response.right = shown->grant.right;
+    co_return response;
   }
 
   asio::awaitable<Response> upload_with_token(const Context& context) const {
     const auto shown = redeem(context.request, FileDirection::upload, kUploadPermission);
     if (!shown) co_return text_error(shown.error());
+    if (context.request.body_reader) context.request.body_reader->guard(shown->grant.right);
     // Some clients send the attributes with the bytes, some with the question before.
     FileAttributes attributes = attributes_of(context.request);
     if (attributes.mode.empty() && attributes.user.empty() && attributes.group.empty()) {
@@ -292,7 +297,7 @@ class Files {
     if (!token) return fail(ErrorKind::unauthenticated, "Authentication failed");
     auto shown = wiring_.tokens.redeem(*token, request.header(kPathHeader), direction);
     if (!shown && shown.error().kind == ErrorKind::unauthenticated && has_bearer_scheme(request))
-      shown = wiring_.tokens.accept_session(*token, requested_path(request), direction);
+      shown = wiring_.tokens.accept_session(*token, requested_path(request), direction, permission);
     if (shown && !shown->principal->may(permission)) {
       return fail(
           ErrorKind::permission_denied,
@@ -350,7 +355,8 @@ void add_file_routes(RouteTable& table, FileRoutes wiring) {
              .summary = "A file of the host; over a WebSocket a token for GET /appmesh/file/download/ws",
              .tag = kTag,
              .parameters = path_and_attributes(false),
-             .answers = download_answers()});
+             .answers = download_answers(),
+             .lasts = true});
   table.add({.method = Method::post,
              .pattern = "/appmesh/file/upload",
              .requirement = Requirement::permission(kUploadPermission),
@@ -360,7 +366,8 @@ void add_file_routes(RouteTable& table, FileRoutes wiring) {
              .parameters = path_and_attributes(true),
              .request_type = octets,
              .answers = upload_answers(),
-             .streamed_body_bytes = kMaxBody});
+             .streamed_body_bytes = kMaxBody,
+             .lasts = true});
   table.add({.method = Method::get,
              .pattern = "/appmesh/file/download/ws",
              .requirement = Requirement::free(),  // checks a one-time token, or a session's, itself
@@ -368,7 +375,8 @@ void add_file_routes(RouteTable& table, FileRoutes wiring) {
              .summary = "A file of the host, with a one-time token that came over a WebSocket",
              .tag = kTag,
              .parameters = path_and_attributes(false),
-             .answers = download_answers()});
+             .answers = download_answers(),
+             .lasts = true});
   table.add({.method = Method::post,
              .pattern = "/appmesh/file/upload/ws",
              .requirement = Requirement::free(),
@@ -378,7 +386,8 @@ void add_file_routes(RouteTable& table, FileRoutes wiring) {
              .parameters = path_and_attributes(true),
              .request_type = octets,
              .answers = upload_answers(),
-             .streamed_body_bytes = kMaxBody});
+             .streamed_body_bytes = kMaxBody,
+             .lasts = true});
 }
 
 }  // namespace appmesh::api

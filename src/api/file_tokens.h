@@ -12,6 +12,7 @@
 #include <string_view>
 
 #include "api/file_store.h"
+#include "api/long_requests.h"
 #include "core/error.h"
 #include "security/principal.h"
 #include "security/tokens.h"
@@ -24,16 +25,18 @@ struct FileGrant {
   std::string user;
   std::string path;  // byte for byte as it was asked for
   FileDirection direction = FileDirection::download;
-  FileAttributes attributes;  // of an upload
+  FileAttributes attributes;         // of an upload
+  std::shared_ptr<LongRight> right;  // of the request that asked for it, with its permission
 };
 
 class FileTokens {
  public:
   static constexpr std::chrono::seconds kLife{30};
   static constexpr std::size_t kMaxOutstanding = 10'000;
+  static constexpr std::size_t kFirstPrune = 64;
 
-  // `tokens` must outlive it.
-  explicit FileTokens(security::Tokens& tokens) : tokens_(tokens) {}
+  // Both must outlive it.
+  FileTokens(security::Tokens& tokens, LongRequests& long_requests) : tokens_(tokens), long_requests_(long_requests) {}
 
   // Error unavailable when too many are outstanding.
   [[nodiscard]] Result<std::string> issue(FileGrant grant);
@@ -50,7 +53,7 @@ class FileTokens {
   // Published clients from 3.0 on show their session's token instead, as "Bearer <token>": good for what its user may
   // do anyway. Errors: unauthenticated, invalid_argument for a missing path.
   [[nodiscard]] Result<Shown> accept_session(std::string_view token, const Result<std::string>& path,
-                                             FileDirection direction);
+                                             FileDirection direction, const std::string& permission);
 
  private:
   using Clock = std::chrono::steady_clock;
@@ -60,8 +63,10 @@ class FileTokens {
   };
 
   security::Tokens& tokens_;
+  LongRequests& long_requests_;
   std::mutex mutex_;
   std::map<std::string, Outstanding, std::less<>> outstanding_;  // by jti
+  std::size_t prune_at_ = kFirstPrune;                           // that many: those that have expired go
 };
 
 }  // namespace appmesh::api

@@ -42,10 +42,13 @@ class IdentityRoutes : public testing::Test {
     authenticator_.reset();
     home_.open();
     authenticator_ = std::make_unique<TokenAuthenticator>(home_.tokens());
+    long_requests_ = std::make_unique<LongRequests>(home_.tokens(), home_.users());
     RouteTable table;
-    add_auth_routes(
-        table,
-        {.users = home_.users(), .tokens = home_.tokens(), .workers = workers_, .totp = home_.identity().totp()});
+    add_auth_routes(table, {.users = home_.users(),
+                            .tokens = home_.tokens(),
+                            .workers = workers_,
+                            .totp = home_.identity().totp(),
+                            .long_requests = *long_requests_});
     add_user_routes(table, {.users = home_.users(), .workers = workers_});
     service_ = std::make_unique<Service>(std::move(table), *authenticator_, CrossSitePolicy{});
   }
@@ -98,6 +101,7 @@ class IdentityRoutes : public testing::Test {
 
   security::TestIdentity home_;
   PasswordWorkers workers_;
+  std::unique_ptr<LongRequests> long_requests_;
   std::unique_ptr<TokenAuthenticator> authenticator_;
   std::unique_ptr<Service> service_;
 };
@@ -348,8 +352,8 @@ TEST_F(IdentityRoutes, ListsOfRolesPermissionsAndGroups) {
   const std::string admin = token();
   const std::string tom = token("tom", "t0m Password");
   EXPECT_EQ(get("/appmesh/roles", admin).as_object().size(), 4U);
-  EXPECT_EQ(get("/appmesh/permissions", admin).as_array().size(), 34U);
-  EXPECT_EQ(get("/appmesh/user/permissions", admin).as_array().size(), 34U);
+  EXPECT_EQ(get("/appmesh/permissions", admin).as_array().size(), 35U);
+  EXPECT_EQ(get("/appmesh/user/permissions", admin).as_array().size(), 35U);
   EXPECT_EQ(get("/appmesh/user/permissions", tom).as_array().size(), 12U);
   EXPECT_EQ(json::serialize(get("/appmesh/user/groups", tom)), R"(["dev"])");
 }

@@ -18,20 +18,21 @@ namespace appmesh::api {
 template <typename T>
 class OneShot {
  public:
-  // Later values are dropped.
-  void set(T value) {
+  // Later values are dropped: false.
+  bool set(T value) {
     std::move_only_function<void(T)> resume;
     {
       const std::lock_guard lock(mutex_);
-      if (finished_) return;
+      if (finished_) return false;
       finished_ = true;
       if (!resume_) {
         value_ = std::move(value);
-        return;
+        return true;
       }
       resume = std::exchange(resume_, nullptr);
     }
     resume(std::move(value));
+    return true;
   }
 
   // Called once. Goes on on the executor of the coroutine, at once when the value is there.

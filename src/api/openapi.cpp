@@ -82,6 +82,7 @@ void write_operation(std::string& out, const Route& route) {
       out.append("      x-permission: ").append(quoted(route.requirement.id())).append("\n");
       break;
   }
+  if (route.lasts) out.append("      x-lasts: true\n");
   write_parameters(out, route);
   if (!route.request_type.empty()) {
     out.append("      requestBody:\n");

@@ -28,7 +28,8 @@ RouteTable daemon_routes() {
   auto& users = never_used<security::UserDirectory>();
   auto& workers = never_used<PasswordWorkers>();
   auto& configuration = never_used<store::Configuration>();
-  return make_route_table({.auth = {users, never_used<security::Tokens>(), workers, never_used<security::Totp>()},
+  return make_route_table({.auth = {users, never_used<security::Tokens>(), workers, never_used<security::Totp>(),
+                                    never_used<LongRequests>()},
                            .apps = {never_used<engine::Engine>(),
                                     users,
                                     configuration,
@@ -86,7 +87,7 @@ TEST(OpenApi, NamesOnlyPermissionsOfTheContract) {
       "label-set", "app-run-async", "app-run-sync", "app-run-task", "user-add", "passwd-change-user", "user-delete",
       "user-lock", "role-delete", "role-set", "user-totp-disable", "user-unlock",
       // Our own.
-      "app-run-pty", "audit-view"};
+      "app-run-pty", "app-chown", "audit-view"};
   const RouteTable routes = daemon_routes();
   for (const auto& route : routes.routes()) {
     if (route->requirement.kind() == Requirement::Kind::permission) {

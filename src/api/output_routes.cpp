@@ -1,11 +1,13 @@
 // Output of a run, by byte position: section 2.3 of the wire contract.
+#include <algorithm>
+
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
 #include <fmt/format.h>
 
 #include "api/app_access.h"
 #include "api/app_routes.h"
-#include "api/on_engine.h"
+#include "api/long_wait.h"
 #include "api/query_numbers.h"
 
 namespace appmesh::api {
@@ -16,7 +18,7 @@ using boost::asio::awaitable;
 
 constexpr std::int64_t kMaxBytes = 3 * 1024 * 1024;
 constexpr std::int64_t kMinBytes = 1024;
-constexpr std::int64_t kMaxWaitSeconds = 24 * 3600;
+constexpr std::int64_t kMaxWaitSeconds = 300;       // whoever wants to wait longer asks again
 constexpr std::int64_t kMostInstances = 1'000'000;  // a number that is too high is no instance, and said so
 
 struct OutputQuery {
@@ -39,7 +41,7 @@ Result<OutputQuery> read_query(const Request& request) {
   const auto position = query_number(request, "stdout_position", {.minimum = 0, .fallback = 0});
   const auto index = query_number(request, "stdout_index", {.minimum = 0, .fallback = 0});
   const auto max_bytes = query_number(request, "stdout_maxsize", {kMinBytes, kMaxBytes, kMaxBytes});
-  const auto timeout = query_number(request, "timeout", {0, kMaxWaitSeconds, 0});
+  const auto timeout = query_number(request, "timeout", {.minimum = 0, .fallback = 0});
   const auto instance = query_number(request, "instance", {.minimum = 0, .maximum = kMostInstances, .fallback = 0});
   for (const auto* number : {&position, &index, &max_bytes, &timeout, &instance})
     if (!*number) return std::unexpected(number->error());
@@ -48,7 +50,7 @@ Result<OutputQuery> read_query(const Request& request) {
   query.index = static_cast<std::uint64_t>(*index);
   query.instance = static_cast<std::uint32_t>(*instance);
   query.max_bytes = static_cast<std::uint64_t>(*max_bytes);
-  query.timeout = std::chrono::seconds(*timeout);
+  query.timeout = std::chrono::seconds(std::min(*timeout, kMaxWaitSeconds));
   query.run_id = request.query_value("process_uuid").value_or("");
   query.html = has_text(request, "html");
   query.json = has_text(request, "json");
@@ -95,6 +97,12 @@ Response answer(const OutputQuery& query, const engine::AppView& app, runtime::O
   return response;
 }
 
+Result<void> watch_right(const engine::AppDirectory& directory, const Request& request, const std::string& name,
+                         const engine::AppView& app) {
+  if (!request.right) return {};
+  return request.right->narrow(directory, name, app.generation, core::Access::read);
+}
+
 awaitable<Response> read_output(const AppRoutes& wiring, Context& context) {
   const auto query = read_query(context.request);
   if (!query) co_return error_response(query.error());
@@ -119,10 +127,15 @@ awaitable<Response> read_output(const AppRoutes& wiring, Context& context) {
   }
   if (query->timeout.count() > 0 && !(*app)->run_complete) {
     // Waits for this run even when the app starts another one meanwhile.
-    co_await on_engine<void>([&](engine::Done<> done) {
-      wiring.engine.wait_output(name, (*app)->run_id, query->position, query->timeout,
-                                [done = std::move(done)]() mutable { done({}); });
-    });
+    if (auto present = watch_right(directory, context.request, public_name, **app); !present)
+      co_return error_response(present.error());
+    LongWait<void> wait(context.request);
+    const auto id = wiring.engine.wait_output(name, (*app)->run_id, query->position, query->timeout,
+                                              [slot = wait.slot()] { slot->set({}); });
+    if (const auto waited = co_await wait.get(); !waited) {
+      wiring.engine.end_wait((*app)->run_id, id);
+      co_return error_response(waited.error());
+    }
     const auto after = directory.find_instance(public_name, query->instance);
     if (after == nullptr || after->generation != (*app)->generation) co_return error_response(no_such_app(public_name));
     // A run that was replaced while we waited still has its file: its last bytes are not lost to the one who waited.
@@ -153,14 +166,17 @@ void add_output_routes(RouteTable& table, AppRoutes wiring) {
                       {Parameter::In::query, "instance", "which instance, default 0"},
                       {Parameter::In::query, "stdout_maxsize", "1024 to 3145728 bytes, default 3145728"},
                       {Parameter::In::query, "process_uuid", "the run that is meant"},
-                      {Parameter::In::query, "timeout", "seconds to wait for output past the position"},
+                      {Parameter::In::query, "timeout",
+                       "seconds or a duration to wait for output past the position, at most 300"},
                       {Parameter::In::query, "html", "any value: as HTML"},
                       {Parameter::In::query, "json", "any value: as an array of {index, stdout}"}},
        .answers = {{200, "The bytes; X-Output-Position is the next offset, X-Exit-Code is there when the run is over",
                     std::string(kTextType)},
                    {403, "The caller may not view this application"},
                    {404, "No such application"},
-                   {417, "Another run, or a position or index that does not exist", ""}}});
+                   {417, "Another run, or a position or index that does not exist", ""},
+                   {503, "Too many requests of this user wait already"}},
+       .lasts = true});
 }
 
 }  // namespace appmesh::api

@@ -27,6 +27,18 @@ constexpr std::string_view kAttached = "shell attached";
 constexpr std::string_view kEnded = "shell ended";
 constexpr std::string_view kLeft = "shell left by its user";
 constexpr std::string_view kHandedOver = "shell left to the next daemon";
+constexpr std::string_view kTaken = "shell taken from its user";
+
+std::string_view action_of(SocketEnd why) {
+  switch (why) {
+    case SocketEnd::by_daemon:
+      return kHandedOver;
+    case SocketEnd::by_right:
+      return kTaken;
+    default:
+      return kLeft;
+  }
+}
 
 bool is_terminal_name(std::string_view text) {
   return !text.empty() && text.size() <= kMaxTermBytes && std::ranges::all_of(text, [](char c) {
@@ -87,9 +99,10 @@ awaitable<Response> visit(const PtyRoutes& wiring, Context& context, std::string
                                                                     .exit_code = {}});
   const auto ticket = std::make_shared<engine::RunTicket>();
   const boost::asio::any_io_executor executor = co_await boost::asio::this_coro::executor;
-  auto session = std::make_shared<PtySession>(executor, [visit, ticket](bool goes_on) {
-    visit->note(goes_on ? kHandedOver : kLeft);
-    if (!goes_on) visit->wiring.engine.remove_app(ticket->app, ticket->generation, true, [](Result<void>) {});
+  auto session = std::make_shared<PtySession>(executor, [visit, ticket](SocketEnd why) {
+    visit->note(action_of(why));
+    if (why != SocketEnd::by_daemon)
+      visit->wiring.engine.remove_app(ticket->app, ticket->generation, true, [](Result<void>) {});
   });
   engine::Done<engine::FinishedRun> finished = [weak = std::weak_ptr(session), executor, visit,
                                                 ticket](Result<engine::FinishedRun> result) {
@@ -155,7 +168,9 @@ void add_pty_routes(RouteTable& table, PtyRoutes wiring) {
                          {400, "A parameter is wrong, or the start failed"},
                          {404, "attach: there is no such run with a terminal"},
                          {409, "attach: somebody is there already"},
-                         {426, "The request does not ask for a WebSocket of the sub-protocol appmesh-pty"}}});
+                         {426, "The request does not ask for a WebSocket of the sub-protocol appmesh-pty"},
+                         {503, "Too many requests of this user wait already"}},
+             .lasts = true});
 }
 
 }  // namespace appmesh::api

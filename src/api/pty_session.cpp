@@ -120,13 +120,13 @@ Result<void> PtySession::control(const std::string& text) {
   return {};
 }
 
-void PtySession::end(bool by_peer) {
+void PtySession::end(SocketEnd why) {
   if (std::exchange(ended_, true)) return;
   if (!finished_) {
     // As when a line is hung up: a shell hands it on to its jobs. The session lives as long as it has a terminal.
-    const pid_t session = by_peer && master_.is_open() ? ::tcgetsid(master_.native_handle()) : -1;
+    const pid_t session = why != SocketEnd::by_daemon && master_.is_open() ? ::tcgetsid(master_.native_handle()) : -1;
     if (session > 1) ::kill(session, SIGHUP);
-    left_(!by_peer);
+    left_(why);
   }
   wake();
 }

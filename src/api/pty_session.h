@@ -19,7 +19,7 @@ namespace appmesh::api {
 
 class PtySession final : public SocketHandler, public std::enable_shared_from_this<PtySession> {
  public:
-  using Left = std::move_only_function<void(bool shell_goes_on)>;
+  using Left = std::move_only_function<void(SocketEnd why)>;
 
   // `left` is called once, when nobody is at the terminal any more before the run has ended.
   PtySession(boost::asio::any_io_executor executor, Left left);
@@ -36,7 +36,7 @@ class PtySession final : public SocketHandler, public std::enable_shared_from_th
 
   boost::asio::awaitable<std::optional<SocketMessage>> next() override;
   boost::asio::awaitable<Result<void>> take(SocketMessage message) override;
-  void end(bool by_peer) override;
+  void end(SocketEnd why) override;
 
  private:
   boost::asio::awaitable<void> wait_for_end();

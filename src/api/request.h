@@ -31,6 +31,7 @@ class BodyReader;  // api/body.h, like the next two
 class BodySink;
 class BodySource;
 class Connection;     // api/connection.h
+class LongRight;      // api/long_requests.h
 class SocketHandler;  // api/socket.h
 
 struct Request {
@@ -45,8 +46,10 @@ struct Request {
   std::shared_ptr<BodyReader> body_reader;  // in place of `body` for a route that streams it; HTTP only
   std::shared_ptr<Connection> connection;   // TCP and WebSocket; null where nothing can be sent unasked
   bool wants_socket = false;  // HTTP: a WebSocket of the sub-protocol kSocketProtocol is asked for (api/socket.h)
+  // What the caller's right rests on, of a route that lasts (Route::lasts) and needs a token.
+  std::shared_ptr<LongRight> right;
   // Takes what to call, on the connection's thread, when the peer hangs up before it has its answer; the last one given
-  // counts, and it is dropped with the answer. For handlers that wait long. May be empty.
+  // counts, and it is dropped with the answer. Only for routes that last. May be empty.
   std::function<void(std::move_only_function<void()>)> when_peer_leaves;
 
   // First value of that name. A parameter that is there without a value is an empty string.
@@ -73,6 +76,7 @@ struct Response {
   std::shared_ptr<BodySource> stream;              // when set, both are ignored: HTTP only
   std::shared_ptr<SocketHandler> socket;           // only when wanted: the connection becomes a WebSocket for it
   std::shared_ptr<void> hold;                      // dropped when the answer is on its way, see Connection::hold_pushes
+  std::shared_ptr<LongRight> right;                // of what goes on: with it the stream, socket or file ends
   bool patient = false;                            // it may leave a moment later, with another answer of the connection
   bool relayed = false;                            // another daemon's answer: even its 500 goes out as it is
   // TCP only, section 1.6: chunk frames that follow the answer on the connection, to the peer or from it.

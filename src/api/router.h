@@ -87,6 +87,9 @@ struct Route {
   std::string request_type = {};          // content type of the request body, empty: none
   std::vector<Answer> answers = {};       // 401 and 403 follow from the requirement
   std::uint64_t streamed_body_bytes = 0;  // not 0: the handler reads Request::body_reader, and this is the most it gets
+  // It may wait, stream, or leave something behind that goes on (a subscription, a shell): its requests hold a
+  // LongRight, and only they hear when the peer leaves. test/integration/test_rights.py has a row for each.
+  bool lasts = false;
 };
 
 class RouteTable {

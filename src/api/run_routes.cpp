@@ -1,8 +1,12 @@
 // On-demand runs: section 2.5 of the wire contract.
+#include <optional>
+
 #include <fmt/format.h>
 
 #include "api/app_access.h"
+#include "api/app_edit.h"
 #include "api/app_routes.h"
+#include "api/long_wait.h"
 #include "api/on_engine.h"
 #include "api/query_numbers.h"
 
@@ -30,14 +34,16 @@ Result<void> read_times(const Request& request, engine::OnDemandRequest& run) {
 }
 
 // The name of a registered app asks for a copy of it: only metadata may differ, and single variables of env and
-// sec_env.
-Result<void> merge_copy(const engine::AppView& source, engine::OnDemandRequest& run) {
+// sec_env. It runs on the caller's account, so the secrets of another owner are not copied.
+Result<void> merge_copy(const engine::AppView& source, const security::Principal& caller,
+                        engine::OnDemandRequest& run) {
   core::AppDefinition& given = run.definition;
   if (!given.command.empty())
     return fail(
         ErrorKind::invalid_argument,
         fmt::format("field 'command': <{}> is a registered application, its command cannot be replaced", given.name));
   core::AppDefinition copy = *source.definition;
+  if (!owns(caller, copy)) copy.sec_env.reset();
   if (!given.metadata.is_null()) copy.metadata = std::move(given.metadata);
   for (auto& [variable, value] : given.env) copy.env[variable] = std::move(value);
   if (given.sec_env) {
@@ -64,7 +70,7 @@ Result<engine::OnDemandRequest> read_run(const AppRoutes& wiring, const Context&
     const auto readable =
         find_app(wiring.engine.directory(), wiring.users, *context.principal, name, core::Access::read);
     if (!readable) return std::unexpected(readable.error());
-    if (auto merged = merge_copy(**readable, run); !merged) return std::unexpected(merged.error());
+    if (auto merged = merge_copy(**readable, *context.principal, run); !merged) return std::unexpected(merged.error());
   } else if (auto program = core::require_program(run.definition); !program) {
     return std::unexpected(program.error());
   }
@@ -139,16 +145,18 @@ awaitable<Response> run_sync(const AppRoutes& wiring, Context& context) {
   auto run = read_run(wiring, context);
   if (!run) co_return error_response(run.error());
   const auto line = ShellLine::of(wiring, context, *run);
-  const auto finished = co_await on_engine<engine::FinishedRun>([&](auto done) {
-    if (!line) return wiring.engine.run_and_wait(std::move(*run), std::move(done));
-    wiring.engine.run_and_wait(
-        std::move(*run),
-        [line, done = std::move(done)](Result<engine::FinishedRun> ended) mutable {
-          line->finished(ended);
-          done(std::move(ended));
-        },
-        [line](const Result<engine::RunTicket>& started) { line->started(started); });
-  });
+  LongWait<engine::FinishedRun> wait(context.request);
+  // Who stops waiting leaves a run behind that goes on to its end, and only its output goes with its application.
+  const auto ended = [&engine = wiring.engine, slot = wait.slot(), line](Result<engine::FinishedRun> end) {
+    if (line) line->finished(end);
+    const auto ticket = end ? std::optional(end->ticket) : std::nullopt;
+    if (!slot->set(std::move(end)) && ticket)
+      engine.remove_app(ticket->app, ticket->generation, true, [](Result<void>) {});
+  };
+  engine::Done<engine::RunTicket> started;
+  if (line) started = [line](const Result<engine::RunTicket>& ticket) { line->started(ticket); };
+  wiring.engine.run_and_wait(std::move(*run), ended, std::move(started));
+  const auto finished = co_await wait.get();
   if (!finished) co_return error_response(finished.error());
   auto output = wiring.engine.outputs().read(finished->ticket.app, finished->run_number, 0, kMaxSyncOutput);
   // Its caller has all there is: nobody waits for the removal.
@@ -185,7 +193,10 @@ void add_run_routes(RouteTable& table, AppRoutes wiring) {
              .tag = "on-demand runs",
              .parameters = times,
              .request_type = std::string(kJsonType),
-             .answers = {{200, "Its output; X-Exit-Code is its exit code", std::string(kTextType)}, refused}});
+             .answers = {{200, "Its output; X-Exit-Code is its exit code", std::string(kTextType)},
+                         refused,
+                         {503, "Too many requests of this user wait already"}},
+             .lasts = true});
 }
 
 }  // namespace appmesh::api

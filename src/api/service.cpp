@@ -8,6 +8,7 @@
 #include <boost/asio/this_coro.hpp>
 #include <spdlog/spdlog.h>
 
+#include "api/body.h"
 #include "api/cross_site.h"
 #include "api/one_shot.h"
 
@@ -60,6 +61,21 @@ class AwaitedCall final : public Call {
   boost::asio::steady_timer timer_;
   OneShot<Response> answer_;
 };
+
+// What goes on when the answer's head has been sent.
+bool goes_on(const Response& response) {
+  return response.stream || response.socket || response.frames_in || response.frames_out;
+}
+
+Response foreign_origin() {
+  return message_response("CSRF validation failed: origin not allowed", 403);
+}
+
+// A plain GET changes nothing, and a page of another site cannot read its answer. One that goes on is a way in: a shell
+// above all.
+bool may_harm(const Request& request, const Result<RouteTable::Match>& match) {
+  return request.method != Method::get || request.wants_socket || (match && match->route->lasts);
+}
 
 Response empty_response(int status) {
   Response response;
@@ -121,19 +137,20 @@ boost::asio::awaitable<Response> Service::dispatch(Request& request, const Route
     default:
       break;
   }
-  if (request.transport == TransportKind::https && request.method != Method::get && request.header("origin") &&
+  auto match = routes_.find(request.method, request.path);
+  if (request.transport == TransportKind::https && request.header("origin") && may_harm(request, match) &&
       !passes_csrf_rule(*policy(), request)) {
-    co_return message_response("CSRF validation failed: origin not allowed", 403);
+    co_return foreign_origin();
   }
 
   if (forwarder_ != nullptr && request.header(kTargetHeader)) {
-    auto answer = co_await forwarder_->forward(request);
+    auto answer = co_await forward(request);
     if (answer) co_return std::move(*answer);
   }
 
-  auto match = routes_.find(request.method, request.path);
   if (!match) co_return error_response(match.error());
   route = match->route;
+  if (!route->lasts) request.when_peer_leaves = nullptr;
 
   auto principal = authorise(*route, request);
   if (!principal) co_return error_response(principal.error());
@@ -145,27 +162,68 @@ boost::asio::awaitable<Response> Service::dispatch(Request& request, const Route
     co_return co_await call->answer();
   }
   Context context{.request = request, .principal = std::move(*principal), .variables = std::move(match->variables)};
-  co_return co_await route->handler(context);
+  Response response = co_await route->handler(context);
+  if (goes_on(response)) {
+    if (!route->lasts)
+      co_return error_response({ErrorKind::internal, "", "the route does not say that its requests last"});
+    if (!response.right) response.right = request.right;
+  }
+  co_return response;
 }
 
-Result<std::shared_ptr<const security::Principal>> Service::authorise(const Route& route,
-                                                                      const Request& request) const {
+// The route is the other daemon's, and so is the answer whether the caller may use it. But whoever is known here and
+// loses what they have here loses what goes through here.
+boost::asio::awaitable<std::optional<Response>> Service::forward(Request& request) {
+  const auto token = request.token();
+  if (long_requests_ != nullptr && token) {
+    const std::uint64_t seen = long_requests_->changes();
+    if (auto caller = authenticator_.authenticate(*token); caller && caller->claims) {
+      const auto match = routes_.find(request.method, request.path);
+      const bool permitted = match && match->route->requirement.kind() == Requirement::Kind::permission &&
+                             caller->principal->may(match->route->requirement.id());
+      auto right = long_requests_->begin(std::move(caller->claims),
+                                         permitted ? match->route->requirement.id() : std::string(), seen);
+      if (!right) co_return error_response(right.error());
+      request.right = std::move(*right);
+      if (request.body_reader) request.body_reader->guard(request.right);
+    }
+  }
+  auto answer = co_await forwarder_->forward(request);
+  if (!request.right || !answer) co_return answer;
+  if (const auto lost = request.right->lost()) co_return error_response(*lost);
+  if (goes_on(*answer)) answer->right = request.right;
+  co_return answer;
+}
+
+std::optional<Response> Service::refuse_upgrade(const Request& request) const {
+  if (!request.header("origin") || passes_csrf_rule(*policy(), request)) return std::nullopt;
+  return foreign_origin();
+}
+
+Result<std::shared_ptr<const security::Principal>> Service::authorise(const Route& route, Request& request) const {
   const Requirement& requirement = route.requirement;
   if (requirement.kind() == Requirement::Kind::free) return nullptr;
   const auto token = request.token();
   if (!token) return fail(ErrorKind::unauthenticated, "No authentication token provided");
-  auto principal = authenticator_.authenticate(*token);
-  if (!principal) return std::unexpected(principal.error());
-  if (requirement.kind() == Requirement::Kind::permission && !(*principal)->may(requirement.id())) {
-    return fail(ErrorKind::permission_denied, "Permission denied: user '" + (*principal)->user +
-                                                  "' lacks required permission '" + requirement.id() + "'");
+  const std::uint64_t seen = route.lasts && long_requests_ != nullptr ? long_requests_->changes() : 0;
+  auto caller = authenticator_.authenticate(*token);
+  if (!caller) return std::unexpected(std::move(caller.error()));
+  if (requirement.kind() == Requirement::Kind::permission) {
+    auto allowed = security::require_permission(*caller->principal, requirement.id());
+    if (!allowed) return std::unexpected(std::move(allowed.error()));
   }
-  return std::move(*principal);
+  if (route.lasts && long_requests_ != nullptr && caller->claims) {
+    auto right = long_requests_->begin(std::move(caller->claims), requirement.id(), seen);
+    if (!right) return std::unexpected(std::move(right.error()));
+    request.right = std::move(*right);
+    if (request.body_reader) request.body_reader->guard(request.right);
+  }
+  return std::move(caller->principal);
 }
 
 bool Service::start(const std::shared_ptr<Call>& call) {
   Context& context = call->context;
-  const Request& request = context.request;
+  Request& request = context.request;
   if (forwarder_ != nullptr && request.header(kTargetHeader)) return false;
   auto match = routes_.find(request.method, request.path);
   if (!match || !match->route->direct) return false;

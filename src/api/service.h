@@ -6,6 +6,7 @@
 #include <chrono>
 #include <memory>
 #include <mutex>
+#include <optional>
 
 #include <boost/asio/awaitable.hpp>
 
@@ -13,6 +14,7 @@
 #include "api/call.h"
 #include "api/cross_site.h"
 #include "api/forwarder.h"
+#include "api/long_requests.h"
 #include "api/request.h"
 #include "api/router.h"
 
@@ -53,14 +55,22 @@ class Service {
   // the last one.
   void set_forwarder(Forwarder& forwarder) { forwarder_ = &forwarder; }
 
+  // Where requests that last hold their rights; without it they end by themselves alone. Before the first request; it
+  // must outlive the last one.
+  void set_long_requests(LongRequests& requests) { long_requests_ = &requests; }
+
+  // Whether a page of another site may not have this connection become a WebSocket: then the answer.
+  [[nodiscard]] std::optional<Response> refuse_upgrade(const Request& request) const;
+
   [[nodiscard]] const RouteTable& routes() const { return routes_; }
 
  private:
   friend class Call;
   boost::asio::awaitable<Response> dispatch(Request& request, const Route*& route);
-  // Who calls, if the route may be used by them.
+  // Who calls, if the route may be used by them. A request of a route that lasts gets its right.
   [[nodiscard]] Result<std::shared_ptr<const security::Principal>> authorise(const Route& route,
-                                                                             const Request& request) const;
+                                                                             Request& request) const;
+  boost::asio::awaitable<std::optional<Response>> forward(Request& request);
   void finish(const Call& call, Response& response);
   [[nodiscard]] std::shared_ptr<const CrossSitePolicy> policy() const;
 
@@ -68,6 +78,7 @@ class Service {
   Authenticator& authenticator_;
   RequestObserver* observer_ = nullptr;
   Forwarder* forwarder_ = nullptr;
+  LongRequests* long_requests_ = nullptr;
   mutable std::mutex policy_mutex_;
   std::shared_ptr<const CrossSitePolicy> policy_;
 };

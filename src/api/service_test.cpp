@@ -17,12 +17,12 @@ namespace asio = boost::asio;
 
 class OneUser : public Authenticator {
  public:
-  Result<std::shared_ptr<const security::Principal>> authenticate(std::string_view token) override {
+  Result<Caller> authenticate(std::string_view token) override {
     if (token != "good") return fail(ErrorKind::unauthenticated, "bad token");
     auto principal = std::make_shared<security::Principal>();
     principal->user = "ann";
     principal->permissions = {"app-view"};
-    return principal;
+    return Caller{.principal = std::move(principal), .claims = nullptr};
   }
 };
 

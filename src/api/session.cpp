@@ -74,6 +74,26 @@ Result<Session> open_session(const AuthRoutes& wiring, const std::string& user, 
   return session;
 }
 
+asio::awaitable<Result<Session>> replace_session(const AuthRoutes& wiring, std::shared_ptr<const Claims> presented,
+                                                 std::shared_ptr<const Claims> access, std::string audience,
+                                                 std::chrono::seconds life, bool with_refresh) {
+  auto session = open_session(wiring, presented->user, audience, life, with_refresh);
+  if (!session) co_return session;
+  // Before the old token is void, or what rests on it would end.
+  const auto made = std::make_shared<const Claims>(session->claims);
+  if (access) wiring.long_requests.renewed(access->jti, made);
+  auto consumed = co_await revoke(wiring.tokens, presented);
+  if (consumed && *consumed) {
+    if (access) wiring.long_requests.renewed(access->jti, made);  // what a loser gave back
+    co_return session;
+  }
+  if (access) wiring.long_requests.renewed(made->jti, access);
+  if (!consumed) co_return std::unexpected(std::move(consumed.error()));
+  co_return fail(ErrorKind::unauthenticated, presented->audience == security::kRefreshAudience
+                                                 ? "Refresh token has been revoked"
+                                                 : "Token has been revoked");
+}
+
 asio::awaitable<Result<bool>> revoke(security::Tokens& tokens, std::shared_ptr<const Claims> claims) {
   const auto executor = co_await asio::this_coro::executor;
   co_return co_await asio::async_initiate<const asio::use_awaitable_t<>&, void(Result<bool>)>(

@@ -41,6 +41,15 @@ struct Session {
 [[nodiscard]] Result<Session> open_session(const AuthRoutes& wiring, const std::string& user, std::string_view audience,
                                            std::chrono::seconds life, bool with_refresh);
 
+// A session in place of a presented token: whoever voids that token gets the new one, so of two that show the same
+// token at once one wins. What rests on `access` (null: nothing) rests on the new session from then on. Errors:
+// unauthenticated when somebody else was first.
+[[nodiscard]] boost::asio::awaitable<Result<Session>> replace_session(const AuthRoutes& wiring,
+                                                                      std::shared_ptr<const security::Claims> presented,
+                                                                      std::shared_ptr<const security::Claims> access,
+                                                                      std::string audience, std::chrono::seconds life,
+                                                                      bool with_refresh);
+
 // Voids the token and waits for the commit. True: it was this call that did it.
 [[nodiscard]] boost::asio::awaitable<Result<bool>> revoke(security::Tokens& tokens,
                                                           std::shared_ptr<const security::Claims> claims);

@@ -2,6 +2,7 @@
 // one (Request::wants_socket); every call comes from the I/O thread of its connection.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -21,6 +22,12 @@ struct SocketMessage {
 inline constexpr std::string_view kSocketProtocol = "appmesh-pty";
 inline constexpr std::size_t kMaxSocketMessageBytes = 64UL * 1024;  // from the peer
 
+enum class SocketEnd : std::uint8_t {
+  by_peer,    // it has gone
+  by_daemon,  // the conversation is over, or this daemon ends
+  by_right,   // the caller may not have it any more
+};
+
 class SocketHandler {
  public:
   virtual ~SocketHandler() = default;
@@ -32,9 +39,8 @@ class SocketHandler {
   // from the peer. An error ends the conversation, its message goes to the peer.
   [[nodiscard]] virtual boost::asio::awaitable<Result<void>> take(SocketMessage message) = 0;
 
-  // The last call: the peer has gone, or (not `by_peer`) the conversation is over or this daemon ends. What waits in
-  // next() or take() ends soon.
-  virtual void end(bool by_peer) = 0;
+  // The last call. What waits in next() or take() ends soon.
+  virtual void end(SocketEnd why) = 0;
 };
 
 }  // namespace appmesh::api

@@ -25,26 +25,34 @@ void when_peer_leaves(const Request& request, std::move_only_function<void()> le
   if (request.when_peer_leaves) request.when_peer_leaves(std::move(left));
 }
 
-Result<std::shared_ptr<TaskQueue>> queue_for_caller(const AppRoutes& wiring, const Context& context) {
-  const auto app = find_app(wiring.engine.directory(), wiring.users, *context.principal, context.variable("name"),
-                            core::Access::write);
-  if (!app) return std::unexpected(app.error());
-  return (*app)->tasks;
+Result<engine::AppViewPtr> app_for_caller(const AppRoutes& wiring, const Context& context) {
+  return find_app(wiring.engine.directory(), wiring.users, *context.principal, context.variable("name"),
+                  core::Access::write);
 }
 
 void send_task(const AppRoutes& wiring, const std::shared_ptr<Call>& call) {
   Request& request = call->context.request;
-  const auto queue = queue_for_caller(wiring, call->context);
-  if (!queue) return call->reply(error_response(queue.error()));
+  const auto app = app_for_caller(wiring, call->context);
+  if (!app) return call->reply(error_response(app.error()));
+  const auto& queue = (*app)->tasks;
   const auto timeout = query_number(request, "timeout", {1, kMaxTimeout, kDefaultTimeout});
   if (!timeout) return call->reply(error_response(timeout.error()));
 
-  const auto task = (*queue)->submit(std::move(request.body), [call](Result<std::string> result) {
+  if (request.right) {
+    const auto present = request.right->narrow(wiring.engine.directory(), call->context.variable("name"),
+                                               (*app)->generation, core::Access::write);
+    if (!present) return call->reply(error_response(present.error()));
+  }
+  const auto task = queue->submit(std::move(request.body), [call](Result<std::string> result) {
     call->reply(result ? Response{.content_type = std::string(kBytesType), .body = std::move(*result)}
                        : error_response(result.error()));
   });
   if (!task) return call->reply(error_response(task.error()));
-  const std::weak_ptr<TaskQueue> weak = *queue;
+  const std::weak_ptr<TaskQueue> weak = queue;
+  call->when_lost = WhenLost(request.right, [weak, id = *task, waiting = std::weak_ptr(call)](const Error& why) {
+    if (const auto refused = waiting.lock()) refused->reply(error_response(why));
+    if (const auto left = weak.lock()) left->abandon(id);
+  });
   when_peer_leaves(request, [weak, id = *task, gone = std::weak_ptr(call)] {
     if (const auto left = weak.lock()) left->abandon(id);
     if (const auto waiting = gone.lock()) {
@@ -57,9 +65,10 @@ void send_task(const AppRoutes& wiring, const std::shared_ptr<Call>& call) {
 }
 
 awaitable<Response> cancel_task(const AppRoutes& wiring, Context& context) {
-  const auto queue = queue_for_caller(wiring, context);
-  if (!queue) co_return error_response(queue.error());
-  if (!(*queue)->cancel()) co_return message_response("No task is active", http_status(ErrorKind::already_reported));
+  const auto app = app_for_caller(wiring, context);
+  if (!app) co_return error_response(app.error());
+  if (!(*app)->tasks->cancel())
+    co_return message_response("No task is active", http_status(ErrorKind::already_reported));
   co_return message_response("The task was cancelled");
 }
 
@@ -149,7 +158,8 @@ void add_task_routes(RouteTable& table, AppRoutes wiring) {
                          {408, "Nobody answered in time; the message says whether a process ever fetched a task"},
                          {413, "More than 64 MiB"},
                          {417, "The process ended, or the task was cancelled"},
-                         {503, "The queue is full"}}});
+                         {503, "The queue is full"}},
+             .lasts = true});
   table.add({.method = Method::del,
              .pattern = "/appmesh/app/{name}/task",
              .requirement = Requirement::permission("app-run-task"),
@@ -169,7 +179,8 @@ void add_task_routes(RouteTable& table, AppRoutes wiring) {
                          missing,
                          stale,
                          {417, "The process ended or was replaced"},
-                         {503, "A newer fetch of the same process and slot took its place"}}});
+                         {503, "A newer fetch of the same process and slot took its place"}},
+             .lasts = true});
   table.add({.method = Method::put,
              .pattern = "/appmesh/app/{name}/task",
              .requirement = Requirement::free(),

@@ -13,10 +13,10 @@ class TokenAuthenticator final : public Authenticator {
   // `tokens` must outlive it.
   explicit TokenAuthenticator(security::Tokens& tokens) : tokens_(tokens) {}
 
-  Result<std::shared_ptr<const security::Principal>> authenticate(std::string_view token) override {
+  Result<Caller> authenticate(std::string_view token) override {
     auto verified = tokens_.verify(token, security::kServiceAudience, platform::wall_now());
     if (!verified) return std::unexpected(std::move(verified.error()));
-    return std::move(verified->principal);
+    return Caller{.principal = std::move(verified->principal), .claims = std::move(verified->claims)};
   }
 
  private:

@@ -62,10 +62,8 @@ asio::awaitable<Response> set_up(const AuthRoutes& wiring, const Context& contex
 
   auto presented = wiring.tokens.verify_any_audience(*request.token(), now);
   if (!presented) co_return refusal(presented.error());
-  auto consumed = co_await revoke(wiring.tokens, presented->claims);
-  if (!consumed) co_return refusal(consumed.error());
-  if (!*consumed) co_return refusal({ErrorKind::unauthenticated, "Token has been revoked", {}});
-  auto session = open_session(wiring, name, presented->claims->audience, *life, false);
+  auto session =
+      co_await replace_session(wiring, presented->claims, presented->claims, presented->claims->audience, *life, false);
   if (!session) co_return refusal(session.error());
   co_return session_response(*session, request.cookie(kAuthCookie).has_value());
 }

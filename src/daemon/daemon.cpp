@@ -48,6 +48,7 @@ struct Daemon::Parts {
   std::unique_ptr<store::Configuration> configuration;
   std::unique_ptr<store::StateStore> states;
   std::unique_ptr<security::Identity> identity;
+  std::optional<api::LongRequests> long_requests;
   std::optional<security::AuditTrail> audit;
   std::unique_ptr<store::DefinitionStore> definitions;
   std::optional<boost::asio::thread_pool> workers;
@@ -121,16 +122,21 @@ engine::EngineOptions engine_options(const CommandLine& line, const store::HomeP
   return options;
 }
 
-// Section 4.9: the owner's exec_user, else DefaultExecUser, else the daemon's own. Only root can switch. An owner who
-// was deleted may have been confined to an exec_user: without a default their apps do not come back as root.
+// The owner's exec_user, else DefaultExecUser. Only root can switch. The daemon's own user, which is root then, is for
+// the administrator and for what a file without an owner defines; nobody else becomes root because nobody said whom
+// they shall be (docs/decisions/0020-owners-and-secrets.md).
 Result<std::string> exec_user(const store::Settings& settings, const security::UserSnapshot& users,
                               const std::string& owner) {
   if (::geteuid() != 0 || settings.base.disable_exec_user) return std::string{};
   const security::User* user = owner.empty() ? nullptr : users.find(owner);
   if (user != nullptr && !user->exec_user.empty()) return user->exec_user;
-  if (user == nullptr && !owner.empty() && settings.base.default_exec_user.empty())
-    return fail(ErrorKind::not_found, fmt::format("user: the owner {} is no user any more", owner));
-  return settings.base.default_exec_user;
+  if (!settings.base.default_exec_user.empty() || owner.empty() || owner == security::kAdmin)
+    return settings.base.default_exec_user;
+  if (user == nullptr) return fail(ErrorKind::not_found, fmt::format("user: the owner {} is no user any more", owner));
+  return fail(ErrorKind::precondition_failed,
+              fmt::format("user: {} has no exec_user, and BaseConfig.DefaultExecUser is not set: one of them must say "
+                          "whose processes these are",
+                          owner));
 }
 
 transport::TlsOptions tls_options(const store::Settings::Ssl& ssl) {
@@ -209,6 +215,8 @@ Daemon::~Daemon() {
   if (parts_->forwarder) parts_->forwarder->stop();
   if (parts_->engine) parts_->engine->stop();
   if (parts_->pool) parts_->pool->stop();
+  // What still waits holds itself; told so, it goes with the pool.
+  if (parts_->long_requests) parts_->long_requests->end_all({ErrorKind::unavailable, "The daemon ends", {}});
   parts_->file_workers.reset();
   parts_->password_workers.reset();  // both join: work that ends late still posts to a pool that is there
   if (parts_->workers) parts_->workers->join();
@@ -258,6 +266,10 @@ Result<std::unique_ptr<Daemon>> Daemon::open(const CommandLine& line) {
   if (!identity) return std::unexpected(identity.error());
   parts.identity = std::move(*identity);
   tell_first_password(*parts.identity, parts.paths);
+  parts.long_requests.emplace(parts.identity->tokens(), parts.identity->users());
+  parts.identity->tokens().observe(
+      [rights = &*parts.long_requests](const std::string& jti) { rights->token_voided(jti); });
+  parts.identity->users().observe([rights = &*parts.long_requests] { rights->users_changed(); });
 
   auto definitions = store::DefinitionStore::open(parts.paths.apps, parts.identity->secrets());
   if (!definitions) return std::unexpected(definitions.error());
@@ -269,6 +281,7 @@ Result<std::unique_ptr<Daemon>> Daemon::open(const CommandLine& line) {
     return exec_user(*config->settings(), *users->snapshot(), owner);
   };
   options.exec_user = exec_user_of;
+  options.access_changed = [rights = &*parts.long_requests](const std::string& app) { rights->app_changed(app); };
   // The same for those who read it.
   const auto os_user_of = [exec_user_of, own = runtime::own_user().name](const std::string& owner) {
     auto user = exec_user_of(owner);
@@ -285,7 +298,7 @@ Result<std::unique_ptr<Daemon>> Daemon::open(const CommandLine& line) {
       .home = parts.paths.home, .tmp = parts.paths.tmp, .allowed_base = [config = parts.configuration.get()] {
         return config->settings()->rest.file_allowed_base_dir;
       }});
-  parts.file_tokens.emplace(parts.identity->tokens());
+  parts.file_tokens.emplace(parts.identity->tokens(), *parts.long_requests);
   parts.file_workers.emplace();
   parts.resources.emplace(telemetry::HostResources::Options{
       .home = parts.paths.home,
@@ -297,22 +310,24 @@ Result<std::unique_ptr<Daemon>> Daemon::open(const CommandLine& line) {
   const api::AppRoutes apps{*parts.engine, parts.identity->users(),       *parts.configuration, *parts.states,
                             parts.sampler, parts.workers->get_executor(), *parts.sinks,         *parts.audit,
                             os_user_of};
-  api::RouteTable routes = api::make_route_table(
-      {.auth = {parts.identity->users(), parts.identity->tokens(), *parts.password_workers, parts.identity->totp()},
-       .apps = apps,
-       .users = {parts.identity->users(), *parts.password_workers},
-       .config = {.configuration = *parts.configuration,
-                  .worker = parts.workers->get_executor(),
-                  .resources = [resources = &*parts.resources] { return resources->collect(); },
-                  .metrics = [&parts] { return parts.metrics->render(); }},
-       .files = {*parts.files, *parts.file_workers, *parts.file_tokens},
-       .shell = {*parts.engine, *parts.audit, os_user_of},
-       .audit = {*parts.states, parts.workers->get_executor()}},
-      kVersion);
+  api::RouteTable routes =
+      api::make_route_table({.auth = {parts.identity->users(), parts.identity->tokens(), *parts.password_workers,
+                                      parts.identity->totp(), *parts.long_requests},
+                             .apps = apps,
+                             .users = {parts.identity->users(), *parts.password_workers},
+                             .config = {.configuration = *parts.configuration,
+                                        .worker = parts.workers->get_executor(),
+                                        .resources = [resources = &*parts.resources] { return resources->collect(); },
+                                        .metrics = [&parts] { return parts.metrics->render(); }},
+                             .files = {*parts.files, *parts.file_workers, *parts.file_tokens},
+                             .shell = {*parts.engine, *parts.audit, os_user_of},
+                             .audit = {*parts.states, parts.workers->get_executor()}},
+                            kVersion);
   parts.authenticator.emplace(parts.identity->tokens());
   parts.service = std::make_shared<api::Service>(std::move(routes), *parts.authenticator, cross_site_policy(*settings));
   parts.requests.emplace(parts.service->routes());
   parts.service->set_observer(*parts.requests);
+  parts.service->set_long_requests(*parts.long_requests);
   parts.metrics.emplace(
       telemetry::Metrics::Sources{.host = parts.configuration->labels()["HOST_NAME"],
                                   .version = std::string(kVersion),

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <mutex>
+#include <utility>
 
 #include "core/instance_name.h"
 
@@ -36,13 +37,28 @@ std::vector<AppViewPtr> AppDirectory::list() const {
 }
 
 void AppDirectory::publish(AppViewPtr view) {
-  const std::unique_lock lock(mutex_);
-  views_.insert_or_assign(view->definition->name, std::move(view));
+  AppViewPtr before;
+  const AppView& now = *view;
+  const auto definition = now.definition;
+  const std::uint64_t generation = now.generation;
+  {
+    const std::unique_lock lock(mutex_);
+    AppViewPtr& place = views_[definition->name];
+    before = std::exchange(place, std::move(view));
+  }
+  if (!changed_ || before == nullptr) return;
+  const bool same_access =
+      before->definition == definition ||
+      (before->definition->owner == definition->owner && before->definition->permission == definition->permission);
+  if (!same_access || before->generation != generation) changed_(definition->name);
 }
 
 void AppDirectory::erase(const std::string& name) {
-  const std::unique_lock lock(mutex_);
-  views_.erase(name);
+  {
+    const std::unique_lock lock(mutex_);
+    views_.erase(name);
+  }
+  if (changed_) changed_(name);
 }
 
 }  // namespace appmesh::engine

@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -84,6 +85,10 @@ using AppViewPtr = std::shared_ptr<const AppView>;
 
 class AppDirectory {
  public:
+  // `changed` is told, after the fact and on the engine thread, of each app whose owner or permission is another one,
+  // or that is gone. It must not wait.
+  explicit AppDirectory(std::function<void(const std::string& app)> changed) : changed_(std::move(changed)) {}
+
   [[nodiscard]] AppViewPtr find(std::string_view name) const;  // nullptr: no such app
   // The picture of one instance (its definition has the name of core/instance_name.h); 0 is the app itself.
   [[nodiscard]] AppViewPtr find_instance(std::string_view name, std::uint32_t instance) const;
@@ -100,6 +105,7 @@ class AppDirectory {
 
   [[nodiscard]] AppViewPtr find_key(std::string_view name) const;
 
+  const std::function<void(const std::string& app)> changed_;
   mutable std::shared_mutex mutex_;  // held for a lookup or the swap of one pointer, never over work
   std::unordered_map<std::string, AppViewPtr, NameHash, std::equal_to<>> views_;
 };

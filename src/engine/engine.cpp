@@ -9,6 +9,7 @@
 #include <fmt/ranges.h>
 #include <spdlog/spdlog.h>
 
+#include "core/app_authority.h"
 #include "engine/app.h"
 #include "platform/clock.h"
 #include "platform/random.h"
@@ -43,6 +44,7 @@ Engine::Engine(EngineOptions options, store::DefinitionStore& definitions, store
     : options_(std::move(options)),
       definitions_(definitions),
       states_(states),
+      directory_(options_.access_changed),
       outputs_(options_.output_directory),
       launch_{options_.default_directory.string(), options_.inherited_environment, runtime::own_user()},
       work_(context_.get_executor()),
@@ -227,6 +229,9 @@ void Engine::take_definition(core::AppDefinition definition, Expected expected, 
   if (expected.generation.has_value() != (existing != nullptr) ||
       (existing != nullptr && existing->generation != *expected.generation))
     return done(std::unexpected(replaced(definition.name)));
+  if (existing != nullptr && expected.definition &&
+      !core::same_authority(*expected.definition, *existing->state.definition))
+    return done(std::unexpected(replaced(definition.name)));
   const std::size_t had = existing == nullptr ? 0 : existing->instance_count;
   if (definition.instances > had && apps_.size() + definition.instances - had > options_.max_apps)
     return done(fail(ErrorKind::unavailable, fmt::format("no more than {} applications", options_.max_apps)));
@@ -386,13 +391,21 @@ void Engine::remove_app(std::string name, std::uint64_t generation, bool force, 
   });
 }
 
-void Engine::wait_output(std::string name, std::string run_id, std::uint64_t position,
-                         std::chrono::milliseconds timeout, std::move_only_function<void()> done) {
-  boost::asio::post(context_, [this, name = std::move(name), run_id = std::move(run_id), position, timeout,
+Engine::WaitId Engine::wait_output(std::string name, const std::string& run_id, std::uint64_t position,
+                                   std::chrono::milliseconds timeout, std::move_only_function<void()> done) {
+  const WaitId id = last_wait_.fetch_add(1, std::memory_order_relaxed) + 1;
+  boost::asio::post(context_, [this, name = std::move(name), run = runtime::RunId::parse(run_id), position, timeout, id,
                                done = std::move(done)]() mutable {
     const auto found = apps_.find(name);
-    if (found == apps_.end() || found->second->run_complete || found->second->run_id.text() != run_id) return done();
-    watch_.wait(found->second->run_id, position, timeout, std::move(done));
+    if (found == apps_.end() || found->second->run_complete || found->second->run_id != run) return done();
+    watch_.wait(*run, position, timeout, std::move(done), id);
+  });
+  return id;
+}
+
+void Engine::end_wait(const std::string& run_id, WaitId id) {
+  boost::asio::post(context_, [this, run = runtime::RunId::parse(run_id), id] {
+    if (run) watch_.end_wait(*run, id);
   });
 }
 

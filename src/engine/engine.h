@@ -64,6 +64,8 @@ struct EngineOptions {
   // The OS user that runs of an owner's apps switch to, empty for the daemon's own. Asked at each start on the engine
   // thread, so it must not wait. An error is the reason of a failed start. Absent: no run switches.
   std::function<Result<std::string>(const std::string& owner)> exec_user;
+  // Told of each app whose owner or permission changed, or that is gone. On the engine thread; it must not wait.
+  std::function<void(const std::string& app)> access_changed;
   core::Policy policy;  // but for what tuning says
   Tuning tuning;
   std::size_t max_apps = 20'000;
@@ -72,6 +74,8 @@ struct EngineOptions {
 // What a request found when it was checked; the engine refuses with `conflict` when the app is another one by now.
 struct Expected {
   std::optional<std::uint64_t> generation;  // absent: the name must be free
+  // When set: what the caller's right to change it was found for. Owner, secrets and what runs must still be these.
+  std::shared_ptr<const core::AppDefinition> definition = nullptr;
 };
 
 struct OnDemandRequest {
@@ -143,8 +147,11 @@ class Engine {
   static constexpr std::chrono::seconds kUnattendedTerminal{60};
 
   // `done` when the run has output past `position`, is complete, is not the newest run of the app, or after `timeout`.
-  void wait_output(std::string name, std::string run_id, std::uint64_t position, std::chrono::milliseconds timeout,
-                   std::move_only_function<void()> done);
+  // The result is for end_wait(): nobody waits any more, and `done` is called soon.
+  using WaitId = OutputWatch::WaitId;
+  WaitId wait_output(std::string name, const std::string& run_id, std::uint64_t position,
+                     std::chrono::milliseconds timeout, std::move_only_function<void()> done);
+  void end_wait(const std::string& run_id, WaitId id);
 
   // Errors: not_found, conflict when the app is another one by now, unavailable. `generation` is not looked at for a
   // subscription to all apps.
@@ -301,6 +308,7 @@ class Engine {
   mutable std::mutex zone_mutex_;  // held for a copy; the engine thread itself reads options_.policy.zone
   core::Zone zone_;
   std::atomic<std::int32_t> keeper_pid_{0};
+  std::atomic<WaitId> last_wait_{0};
   std::thread thread_;
 };
 

@@ -63,6 +63,7 @@ struct Subscription {
   std::string user;  // who may end it
   EventMask mask = EventMask::all();
   std::shared_ptr<EventSink> sink;
+  std::shared_ptr<void> hold;  // dropped with it
 };
 
 }  // namespace appmesh::engine

@@ -63,8 +63,8 @@ void OutputWatch::set_limit(std::uint64_t limit_bytes) {
   }
 }
 
-void OutputWatch::wait(const runtime::RunId& run, std::uint64_t position, std::chrono::milliseconds timeout,
-                       Wake wake) {
+void OutputWatch::wait(const runtime::RunId& run, std::uint64_t position, std::chrono::milliseconds timeout, Wake wake,
+                       WaitId id) {
   const auto found = files_.find(run);
   if (found == files_.end()) return wake();
   File& file = found->second;
@@ -72,18 +72,30 @@ void OutputWatch::wait(const runtime::RunId& run, std::uint64_t position, std::c
   timers_.cancel(std::exchange(file.look_timer, 0));
   arm(run, file);
   if (outputs_.size(file.app, file.number) > position) return wake();
-  Waiter waiter{position, std::move(wake), 0, ++last_wait_};
-  waiter.timer = timers_.after(timeout, [this, run, id = waiter.id] {
+  Waiter waiter{.position = position, .wake = std::move(wake), .timer = 0, .number = ++last_waiter_, .id = id};
+  waiter.timer = timers_.after(timeout, [this, run, number = waiter.number] {
     const auto late = files_.find(run);
     if (late == files_.end()) return;
     auto& waiters = late->second.waiters;
-    const auto found_waiter = std::ranges::find(waiters, id, &Waiter::id);
+    const auto found_waiter = std::ranges::find(waiters, number, &Waiter::number);
     if (found_waiter == waiters.end()) return;
     Wake expired = std::move(found_waiter->wake);
     waiters.erase(found_waiter);
     expired();
   });
   file.waiters.push_back(std::move(waiter));
+}
+
+void OutputWatch::end_wait(const runtime::RunId& run, WaitId id) {
+  const auto found = files_.find(run);
+  if (found == files_.end()) return;
+  auto& waiters = found->second.waiters;
+  const auto waiter = std::ranges::find(waiters, id, &Waiter::id);
+  if (waiter == waiters.end()) return;
+  timers_.cancel(waiter->timer);
+  Wake ended = std::move(waiter->wake);
+  waiters.erase(waiter);
+  ended();
 }
 
 void OutputWatch::arm(const runtime::RunId& run, File& file) {

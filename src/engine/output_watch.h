@@ -38,13 +38,17 @@ class OutputWatch {
   void set_limit(std::uint64_t limit_bytes);
 
   // `wake` is called once: when the file is longer than `position`, when the run is removed, or after `timeout`.
-  void wait(const runtime::RunId& run, std::uint64_t position, std::chrono::milliseconds timeout, Wake wake);
+  // An `id` other than 0, made by the caller, is for end_wait().
+  void wait(const runtime::RunId& run, std::uint64_t position, std::chrono::milliseconds timeout, Wake wake,
+            WaitId id = 0);
+  void end_wait(const runtime::RunId& run, WaitId id);  // wakes it now, if it is still there
 
  private:
   struct Waiter {
     std::uint64_t position = 0;
     Wake wake;
     TimerId timer = 0;
+    std::uint64_t number = 0;
     WaitId id = 0;
   };
   struct File {
@@ -69,7 +73,7 @@ class OutputWatch {
   std::optional<boost::asio::posix::stream_descriptor> descriptor_;
   std::unordered_map<runtime::RunId, File, runtime::RunIdHash> files_;
   std::unordered_map<int, runtime::RunId> watches_;
-  WaitId last_wait_ = 0;
+  std::uint64_t last_waiter_ = 0;
 };
 
 }  // namespace appmesh::engine

@@ -189,21 +189,34 @@ Result<Claims> Tokens::decode(std::string_view token) const {
   return claims;
 }
 
+Result<void> Tokens::check_revoked(const Claims& claims) const {
+  if (!revocations_.contains(claims.jti)) return {};
+  return refused(claims.audience == kRefreshAudience ? "Refresh token has been revoked" : "Token has been revoked");
+}
+
+Result<std::shared_ptr<const Principal>> Tokens::check_user(const Claims& claims, const UserSnapshot& snapshot) {
+  const User* user = snapshot.find(claims.user);
+  if (user == nullptr) return fail(ErrorKind::not_found, fmt::format("No such user: {}", claims.user));
+  if (user->locked) return refused("User is locked");
+  if (claims.issued_at <= user->token_epoch) return refused("Token was issued before the password changed");
+  return snapshot.principal(user->name);
+}
+
+Result<std::shared_ptr<const Principal>> Tokens::present(const Claims& claims) const {
+  if (auto good = check_revoked(claims); !good) return std::unexpected(std::move(good.error()));
+  return check_user(claims, *users_.snapshot());
+}
+
 Result<void> Tokens::refresh(Entry& entry) const {
   // The generation is read before the set: a revocation in between is seen at the next call at the latest.
   const std::uint64_t revocations_generation = revocations_.generation();
-  if (revocations_.contains(entry.claims->jti)) {
-    return refused(entry.claims->audience == kRefreshAudience ? "Refresh token has been revoked"
-                                                              : "Token has been revoked");
-  }
+  if (auto good = check_revoked(*entry.claims); !good) return good;
   entry.revocations_generation = revocations_generation;
   if (entry.principal != nullptr && entry.users_generation == users_.generation()) return {};
   const auto snapshot = users_.snapshot();
-  const User* user = snapshot->find(entry.claims->user);
-  if (user == nullptr) return fail(ErrorKind::not_found, fmt::format("No such user: {}", entry.claims->user));
-  if (user->locked) return refused("User is locked");
-  if (entry.claims->issued_at <= user->token_epoch) return refused("Token was issued before the password changed");
-  entry.principal = snapshot->principal(user->name);
+  auto principal = check_user(*entry.claims, *snapshot);
+  if (!principal) return std::unexpected(std::move(principal.error()));
+  entry.principal = std::move(*principal);
   entry.users_generation = snapshot->generation();
   return {};
 }
@@ -284,7 +297,9 @@ Result<bool> Tokens::revoke(const Claims& claims, core::WallTime now, Revocation
   // Until the last second of the leeway, and one more because the store forgets what lies before its own present.
   const core::WallTime accepted_until =
       core::WallTime(std::chrono::seconds(claims.expires)) + kTokenLeeway + std::chrono::seconds(1);
-  return revocations_.revoke(claims.jti, accepted_until, now, std::move(done));
+  auto revoked = revocations_.revoke(claims.jti, accepted_until, now, std::move(done));
+  if (revoked && *revoked && voided_) voided_(claims.jti);
+  return revoked;
 }
 
 }  // namespace appmesh::security

@@ -7,6 +7,7 @@
 #include <array>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -84,6 +85,13 @@ class Tokens {
   // The same for any audience but the internal ones: where a token is only prolonged or given up.
   [[nodiscard]] Result<VerifiedToken> verify_any_audience(std::string_view token, core::WallTime now);
 
+  // Who shows it, when what was verified still holds: for what outlives the request that showed the token. Its expiry
+  // is not looked at. Errors: those of verify().
+  [[nodiscard]] Result<std::shared_ptr<const Principal>> present(const Claims& claims) const;
+
+  // `voided` is called after each revoke() that voided a token, on its thread. Before the first request.
+  void observe(std::function<void(const std::string& jti)> voided) { voided_ = std::move(voided); }
+
   // Voids a token that was verified here; see Revocations::revoke for the result and `done`.
   Result<bool> revoke(const Claims& claims, core::WallTime now, Revocations::Done done);
 
@@ -114,6 +122,9 @@ class Tokens {
   Tokens(Options options, const UserDirectory& users, Revocations& revocations);
   [[nodiscard]] Result<VerifiedToken> verify_signed(std::string_view token, core::WallTime now);
   [[nodiscard]] Result<Claims> decode(std::string_view token) const;
+  [[nodiscard]] Result<void> check_revoked(const Claims& claims) const;
+  [[nodiscard]] static Result<std::shared_ptr<const Principal>> check_user(const Claims& claims,
+                                                                           const UserSnapshot& snapshot);
   // Fills the entry's principal and generations from the present state.
   [[nodiscard]] Result<void> refresh(Entry& entry) const;
   void remember(Shard& shard, const Key& key, Entry entry);
@@ -121,6 +132,7 @@ class Tokens {
   Options options_;
   const UserDirectory& users_;
   Revocations& revocations_;
+  std::function<void(const std::string& jti)> voided_;
   Key cache_key_{};  // keyed hash: nobody can aim at a bucket
   std::array<Shard, kShards> shards_;
 };

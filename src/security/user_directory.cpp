@@ -139,10 +139,13 @@ Result<void> UserDirectory::write(const Contents& contents) const {
 void UserDirectory::publish(Contents contents) {
   const std::uint64_t generation = generation_.load(std::memory_order_relaxed) + 1;
   auto next = std::make_shared<const UserSnapshot>(std::move(contents.users), std::move(contents.roles), generation);
-  const std::lock_guard lock(snapshot_mutex_);
-  snapshot_ = std::move(next);
-  // After the snapshot: whoever sees the new number finds at least this snapshot.
-  generation_.store(generation, std::memory_order_release);
+  {
+    const std::lock_guard lock(snapshot_mutex_);
+    snapshot_ = std::move(next);
+    // After the snapshot: whoever sees the new number finds at least this snapshot.
+    generation_.store(generation, std::memory_order_release);
+  }
+  if (changed_) changed_();
 }
 
 Result<void> UserDirectory::change(const std::function<Result<void>(Contents&)>& edit) {

@@ -94,6 +94,10 @@ class UserDirectory {
   // Changes with every published change; cheap enough for every request.
   [[nodiscard]] std::uint64_t generation() const { return generation_.load(std::memory_order_acquire); }
 
+  // `changed` is called after each published change, on its thread, and must not wait nor change users. Before the
+  // first change.
+  void observe(std::function<void()> changed) { changed_ = std::move(changed); }
+
   Result<void> reload();  // SIGHUP; on an error nothing changes
 
   // Section 2.9. A new user needs a password; an existing one keeps key, mfa_key and token_epoch. A new user's epoch is
@@ -138,6 +142,7 @@ class UserDirectory {
 
   const Options options_;
   const store::SecretBox& secrets_;
+  std::function<void()> changed_;
   std::mutex writers_;  // held over the disk work
   mutable std::mutex snapshot_mutex_;
   std::shared_ptr<const UserSnapshot> snapshot_;

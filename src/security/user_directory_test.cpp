@@ -39,8 +39,8 @@ TEST_F(UserDirectoryTest, WithoutAFileThereAreTheFourRolesAndAnAdminWhoHasThemAl
               ElementsAre("app-run-async", "app-run-pty", "app-run-sync", "app-run-task"));
   EXPECT_EQ(snapshot->roles().at("view").size(), 12U);
   EXPECT_EQ(snapshot->roles().at("manage").size(), 9U);
-  EXPECT_EQ(snapshot->roles().at("usermgr").size(), 9U);
-  EXPECT_EQ(snapshot->all_permissions().size(), 34U);
+  EXPECT_EQ(snapshot->roles().at("usermgr").size(), 10U);
+  EXPECT_EQ(snapshot->all_permissions().size(), 35U);
   EXPECT_EQ(snapshot->principal("admin")->permissions, snapshot->all_permissions());
   EXPECT_TRUE(snapshot->principal("admin")->may("app-reg"));
   EXPECT_FALSE(snapshot->principal("admin")->may("app-re"));

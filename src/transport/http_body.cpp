@@ -39,6 +39,24 @@ asio::awaitable<Result<std::string_view>> HttpConnection::Body::next() {
   co_return std::string_view(piece_);
 }
 
+void HttpConnection::Body::guard(const std::shared_ptr<api::LongRight>& right) {
+  if (!connection_ || !right) return;
+  if (!self_) self_ = std::make_shared<Body*>(this);
+  when_lost_ = api::WhenLost(right, [self = self_, &context = connection_->thread_.context()](const Error& why) {
+    asio::post(context, [self, why] {
+      if (*self == nullptr || (*self)->lost_) return;
+      (*self)->lost_ = why;
+      (*self)->connection_->stream_.cancel_wait();
+    });
+  });
+}
+
+void HttpConnection::Body::end() {
+  if (self_) *self_ = nullptr;
+  when_lost_.reset();
+  connection_ = nullptr;
+}
+
 // Returns with something in the parser, or at the end of the body. Reads on while more is there already, so that each
 // piece is worth its way to the disk.
 asio::awaitable<Result<void>> HttpConnection::fill(RequestParser& parser, Body& body) {
@@ -48,6 +66,7 @@ asio::awaitable<Result<void>> HttpConnection::fill(RequestParser& parser, Body& 
     if (!sent) co_return gone();
   }
   while (!parser.done() && parser.body_bytes() < kPieceBytes) {
+    if (body.lost_) co_return std::unexpected(*body.lost_);
     const TlsStream::Outcome outcome = stream_.try_read(thread_.scratch());
     if (outcome.state == TlsStream::State::done) {
       BadRequest refusal;
@@ -65,6 +84,7 @@ asio::awaitable<Result<void>> HttpConnection::fill(RequestParser& parser, Body& 
     const auto before = Deadline::Clock::now();
     const bool ready = co_await stream_.wait(outcome.state);
     deadline_.clear();
+    if (body.lost_) co_return std::unexpected(*body.lost_);
     if (!ready) co_return gone();
     body.waited_ += std::chrono::duration_cast<std::chrono::milliseconds>(Deadline::Clock::now() - before);
   }

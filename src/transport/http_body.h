@@ -3,6 +3,8 @@
 #pragma once
 
 #include <chrono>
+#include <memory>
+#include <optional>
 #include <string>
 
 #include "api/body.h"
@@ -17,7 +19,8 @@ class HttpConnection::Body final : public api::BodyReader {
 
   [[nodiscard]] std::optional<std::uint64_t> size_bytes() const override;
   [[nodiscard]] boost::asio::awaitable<Result<std::string_view>> next() override;
-  void end() { connection_ = nullptr; }  // what a handler kept of it gives only errors from now on
+  void guard(const std::shared_ptr<api::LongRight>& right) override;
+  void end();  // what a handler kept of it gives only errors from now on
 
  private:
   friend class HttpConnection;
@@ -28,6 +31,9 @@ class HttpConnection::Body final : public api::BodyReader {
   std::uint64_t received_bytes_ = 0;
   std::chrono::milliseconds waited_{0};  // for the peer alone: a slow disk is not its fault
   bool invited_ = false;
+  std::shared_ptr<Body*> self_;  // for what is told late: null inside when it has ended
+  std::optional<Error> lost_;
+  api::WhenLost when_lost_;
 };
 
 }  // namespace appmesh::transport

@@ -86,7 +86,11 @@ asio::awaitable<bool> HttpConnection::answer(RequestParser& parser) {
     request.wants_socket = true;
     socket_head = accept_websocket(request, api::kSocketProtocol);
   } else if (shared_->messages && asks_for_websocket(request)) {
-    co_await upgrade(request);
+    if (auto refused = shared_->service->refuse_upgrade(request)) {
+      co_await answer_last(*refused);
+    } else {
+      co_await upgrade(request);
+    }
     co_return false;
   }
   request.when_peer_leaves = [this](std::move_only_function<void()> left) {
@@ -111,9 +115,9 @@ asio::awaitable<bool> HttpConnection::answer(RequestParser& parser) {
     const bool sent = co_await write(*socket_head);
     deadline_.clear();
     if (!sent) {
-      response.socket->end(true);
+      response.socket->end(api::SocketEnd::by_peer);
     } else {
-      co_await converse(response.socket);
+      co_await converse(response.socket, response.right);
     }
     co_return false;
   }
@@ -136,13 +140,7 @@ asio::awaitable<bool> HttpConnection::answer(RequestParser& parser) {
 
 asio::awaitable<void> HttpConnection::upgrade(const api::Request& request) {
   const auto head = accept_websocket(request);
-  if (!head) {
-    ResponseStyle style;
-    style.keep_alive = false;
-    style.strict_transport_security = shared_->strict_transport_security;
-    static_cast<void>(co_await send(head.error(), style));
-    co_return;
-  }
+  if (!head) co_return co_await answer_last(head.error());
   const bool sent = co_await write(*head);
   deadline_.clear();
   if (!sent || stopping_) co_return;
@@ -290,10 +288,14 @@ asio::awaitable<bool> HttpConnection::send(const api::Response& response, const 
 }
 
 asio::awaitable<void> HttpConnection::refuse(const BadRequest& refusal) {
+  co_await answer_last(api::message_response(refusal.message, refusal.status));
+}
+
+asio::awaitable<void> HttpConnection::answer_last(const api::Response& response) {
   ResponseStyle style;
   style.keep_alive = false;
   style.strict_transport_security = shared_->strict_transport_security;
-  const bool sent = co_await send(api::message_response(refusal.message, refusal.status), style);
+  const bool sent = co_await send(response, style);
   if (sent) co_await linger();
 }
 

@@ -62,6 +62,7 @@ class HttpConnection final : public Session, public std::enable_shared_from_this
   struct Streaming;
   struct StreamingEnd;
   boost::asio::awaitable<bool> send_stream(const api::Response& response, const ResponseStyle& style);
+  void lose_stream(Streaming& streaming, const Error& why);
   boost::asio::awaitable<bool> send_pieces(api::BodySource& source, bool chunked);
   boost::asio::awaitable<bool> write_chunk(std::string_view piece);
   static boost::asio::awaitable<void> watch_peer(std::shared_ptr<HttpConnection> self,
@@ -70,14 +71,16 @@ class HttpConnection final : public Session, public std::enable_shared_from_this
 
   // Conversations that a route holds over a WebSocket: http_socket.cpp.
   struct Socket;
-  boost::asio::awaitable<void> converse(std::shared_ptr<api::SocketHandler> handler);
+  boost::asio::awaitable<void> converse(std::shared_ptr<api::SocketHandler> handler,
+                                        std::shared_ptr<api::LongRight> right);
   static boost::asio::awaitable<void> read_socket(std::shared_ptr<HttpConnection> self, std::shared_ptr<Socket> socket);
   boost::asio::awaitable<bool> take_frames(Socket& socket);  // false: nothing more is read
   boost::asio::awaitable<bool> send_frame(Socket& socket, wire::WebSocketOpcode opcode, std::string_view payload);
-  void end_socket(Socket& socket, bool by_peer);
+  void end_socket(Socket& socket, api::SocketEnd why);
   void stop_socket();
   [[nodiscard]] bool take_early_bytes();  // false: the peer has gone
   boost::asio::awaitable<void> refuse(const BadRequest& refusal);
+  boost::asio::awaitable<void> answer_last(const api::Response& response);
   void watch_for_hang_up();
   // The last answer was sent while the peer may still be sending: it must be able to read that answer.
   boost::asio::awaitable<void> linger();

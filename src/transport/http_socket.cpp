@@ -1,6 +1,7 @@
 // A conversation that a route holds over a WebSocket (api/socket.h): one coroutine sends what the handler says, a
 // second one of the same thread gives it what comes. RFC 6455.
 #include <array>
+#include <optional>
 #include <utility>
 
 #include <boost/asio/co_spawn.hpp>
@@ -19,6 +20,8 @@ using wire::WebSocketOpcode;
 
 // Our clients ping more often; whoever is silent for longer has gone without a word.
 constexpr std::chrono::milliseconds kSilence{120'000};
+constexpr std::chrono::milliseconds kLastWordTime{1'000};
+constexpr std::uint16_t kPolicyViolation = 1008;  // RFC 6455 section 7.4.1
 constexpr int kReadsPerTurn = 16;
 
 std::string close_payload(std::uint16_t code, std::string_view reason) {
@@ -45,14 +48,27 @@ struct HttpConnection::Socket {
   std::string message;     // of frames that go on
   bool message_is_text = false;
   bool in_message = false;
+  std::optional<std::string> lost;  // why the right to it is gone
 };
 
-asio::awaitable<void> HttpConnection::converse(std::shared_ptr<api::SocketHandler> handler) {
+asio::awaitable<void> HttpConnection::converse(std::shared_ptr<api::SocketHandler> handler,
+                                               std::shared_ptr<api::LongRight> right) {
   socket_ = std::make_shared<Socket>(thread_, std::move(handler), [this] { stream_.close(); });
   const std::shared_ptr<Socket> socket = socket_;
   socket->bytes = std::exchange(input_, {});
   asio::co_spawn(thread_.context(), read_socket(shared_from_this(), socket), asio::detached);
-  if (stopping_) end_socket(*socket, false);
+  if (stopping_) end_socket(*socket, api::SocketEnd::by_daemon);
+  const api::WhenLost when_lost(std::move(right), [self = weak_from_this(), weak = std::weak_ptr(socket),
+                                                   &context = thread_.context()](const Error& why) {
+    asio::post(context, [self, weak, why] {
+      const auto connection = self.lock();
+      const auto here = weak.lock();
+      if (!connection || !here || here->is_ended) return;
+      here->lost = why.message;
+      connection->end_socket(*here, api::SocketEnd::by_right);
+      here->silence.set(kLastWordTime);  // for a peer that reads nothing
+    });
+  });
   for (;;) {
     const auto message = co_await socket->handler->next();
     if (!message) break;
@@ -61,26 +77,28 @@ asio::awaitable<void> HttpConnection::converse(std::shared_ptr<api::SocketHandle
     if (!sent) break;
   }
   if (!socket->is_closed && stream_.is_open()) {
-    const std::uint16_t code = stopping_ ? wire::kWebSocketGoingAway : wire::kWebSocketNormal;
-    static_cast<void>(co_await send_frame(*socket, WebSocketOpcode::close, close_payload(code, "")));
+    std::uint16_t code = stopping_ ? wire::kWebSocketGoingAway : wire::kWebSocketNormal;
+    if (socket->lost) code = kPolicyViolation;
+    static_cast<void>(
+        co_await send_frame(*socket, WebSocketOpcode::close, close_payload(code, socket->lost.value_or(""))));
   }
-  end_socket(*socket, false);
+  end_socket(*socket, api::SocketEnd::by_daemon);
   // The close frame must not be lost by closing now: the peer answers it, or has had its time.
   stream_.send_close_notify();
   stream_.shut_down_sending();
-  socket->silence.set(shared_->limits.linger_timeout);
+  if (!socket->lost) socket->silence.set(shared_->limits.linger_timeout);
   if (socket->has_reader) co_await socket->reader.wait();
   stream_.close();
   socket_.reset();
 }
 
 void HttpConnection::stop_socket() {
-  if (socket_) end_socket(*socket_, false);
+  if (socket_) end_socket(*socket_, api::SocketEnd::by_daemon);
 }
 
-void HttpConnection::end_socket(Socket& socket, bool by_peer) {
+void HttpConnection::end_socket(Socket& socket, api::SocketEnd why) {
   if (std::exchange(socket.is_ended, true)) return;
-  socket.handler->end(by_peer);
+  socket.handler->end(why);
 }
 
 asio::awaitable<void> HttpConnection::read_socket(std::shared_ptr<HttpConnection> self,
@@ -103,7 +121,7 @@ asio::awaitable<void> HttpConnection::read_socket(std::shared_ptr<HttpConnection
     if (!ready) break;
   }
   socket->has_reader = false;
-  self->end_socket(*socket, true);
+  self->end_socket(*socket, api::SocketEnd::by_peer);
   socket->reader.notify();
 }
 
@@ -111,7 +129,7 @@ asio::awaitable<bool> HttpConnection::take_frames(Socket& socket) {
   const auto refuse = [&](std::uint16_t code, std::string reason) -> asio::awaitable<bool> {
     if (!std::exchange(socket.is_closed, true))
       static_cast<void>(co_await send_frame(socket, WebSocketOpcode::close, close_payload(code, reason)));
-    end_socket(socket, true);
+    end_socket(socket, api::SocketEnd::by_peer);
     co_return false;
   };
   for (;;) {

@@ -20,13 +20,17 @@ namespace {
 
 namespace asio = boost::asio;
 
+constexpr std::chrono::milliseconds kLastWordTime{500};
 constexpr std::size_t kOneRecordBytes = 16UL * 1024;  // a piece up to here leaves in one write with its chunk frame
 
 }  // namespace
 
 // Outlives the answer by the moment that the second coroutine takes to end.
 struct HttpConnection::Streaming {
+  Streaming(IoThread& thread, std::function<void()> late) : last_word(thread.deadlines(), std::move(late)) {}
+
   std::shared_ptr<api::BodySource> source;
+  Deadline last_word;  // of a source whose right is lost
   asio::cancellation_signal end_watch;
   bool active = true;
 };
@@ -56,9 +60,17 @@ void HttpConnection::stop() {
 asio::awaitable<bool> HttpConnection::send_stream(const api::Response& response, const ResponseStyle& style) {
   std::string head;
   append_head(head, response, style);
-  streaming_ = std::make_shared<Streaming>();
+  streaming_ = std::make_shared<Streaming>(thread_, [this] { stream_.close(); });
   streaming_->source = response.stream;
   const StreamingEnd end{*this};
+  const api::WhenLost when_lost(response.right, [weak = std::weak_ptr(streaming_), connection = weak_from_this(),
+                                                 &context = thread_.context()](const Error& why) {
+    asio::post(context, [weak, connection, why] {
+      const auto self = connection.lock();
+      if (const auto streaming = weak.lock(); self && streaming && streaming->active)
+        self->lose_stream(*streaming, why);
+    });
+  });
   asio::co_spawn(thread_.context(), watch_peer(shared_from_this(), streaming_),
                  asio::bind_cancellation_slot(streaming_->end_watch.slot(), asio::detached));
   if (stopping_) response.stream->cancel();
@@ -71,6 +83,14 @@ asio::awaitable<bool> HttpConnection::send_stream(const api::Response& response,
   // Without the TLS farewell the peer knows that this was not the end.
   if (!sent) stream_.close();
   co_return sent;
+}
+
+// The head is sent, so no status can tell of it. What has a size is cut, and the peer sees that this was not the end.
+void HttpConnection::lose_stream(Streaming& streaming, const Error& why) {
+  spdlog::info("answer to {} ends: {}", peer_, why.message);
+  streaming.source->lose(why);
+  if (streaming.source->size_bytes()) return stream_.close();
+  streaming.last_word.set(kLastWordTime);
 }
 
 asio::awaitable<bool> HttpConnection::send_pieces(api::BodySource& source, bool chunked) {

@@ -80,7 +80,8 @@ api::RouteTable table_with(const Pieces::Plan& plan) {
                response.stream = std::make_shared<Pieces>(plan);
                co_return response;
              },
-             .summary = "test"});
+             .summary = "test",
+             .lasts = true});
   return table;
 }
 

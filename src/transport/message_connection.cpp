@@ -176,6 +176,8 @@ void MessageConnection::finish() {
   for (Turn* turn : waiting_) left.push_back(turn->self());
   for (const auto& turn : left) turn->peer_left();
   waiting_.clear();
+  upload_guard_.reset();
+  download_guard_.reset();
   held_.clear();
   file_room_.notify();
   if (pushes_) pushes_->end();
@@ -272,8 +274,11 @@ void MessageConnection::reply(std::string_view uuid, std::string_view request_ur
     held_.push_back({std::string(uuid), std::string(request_uri), std::move(response)});
     return;
   }
-  if (response.frames_in && !take_upload(std::move(response.frames_in))) {
-    response = api::message_response("A file is being sent over this connection already", 412);
+  if (response.frames_in) {
+    if (take_upload(std::move(response.frames_in)))
+      upload_guard_ = close_with(response.right);
+    else
+      response = api::message_response("A file is being sent over this connection already", 412);
   }
   const auto file = std::move(response.frames_out);
   if (response.stream) {
@@ -284,7 +289,10 @@ void MessageConnection::reply(std::string_view uuid, std::string_view request_ur
   add(uuid, request_uri, response);
   if (!stream_.is_open()) return;
   if (response.patient) urgent_ = was_urgent;
-  if (file && !send_file(file)) return close_because("it wants a file where none can be sent");
+  if (file) {
+    if (!send_file(file)) return close_because("it wants a file where none can be sent");
+    download_guard_ = close_with(response.right);
+  }
   if (in_batch_) return;
   // Other requests wait for their answers here: some may be ready too, and share the record.
   if (outstanding_ > 1) {
@@ -344,8 +352,18 @@ asio::awaitable<bool> MessageConnection::send_now(std::string_view bytes) {
   co_return bytes.empty();
 }
 
+// Between the frames of a file nothing can be said: it ends with the connection.
+api::WhenLost MessageConnection::close_with(std::shared_ptr<api::LongRight> right) {
+  return {std::move(right), [weak = weak_from_this(), &context = thread_.context()](const Error& why) {
+            asio::post(context, [weak, why] {
+              if (const auto self = weak.lock()) self->close_because("the right to its file is gone: " + why.message);
+            });
+          }};
+}
+
 void MessageConnection::end_file() {
   sending_file_ = false;
+  download_guard_.reset();
   while (!held_.empty() && !sending_file_) {
     Held held = std::move(held_.front());
     held_.pop_front();
@@ -470,6 +488,7 @@ void MessageConnection::take_pushes() {
   }
   for (api::PushMessage& push : pushes_->take()) {
     api::Response response;
+    response.status = push.status;
     response.content_type = std::move(push.content_type);
     response.headers = std::move(push.headers);
     response.shared_body = std::move(push.body);

@@ -94,6 +94,7 @@ class MessageConnection : public Session, public std::enable_shared_from_this<Me
   // false: the connection has ended.
   void begin_file() { sending_file_ = true; }
   void end_file();
+  void end_upload() { upload_guard_.reset(); }
   boost::asio::awaitable<bool> send_now(std::string_view bytes);
   void flush();
   void end_when_sent();  // nothing more is sent after what waits now; serve() then ends the connection
@@ -128,6 +129,7 @@ class MessageConnection : public Session, public std::enable_shared_from_this<Me
     std::string request_uri;
     api::Response response;
   };
+  [[nodiscard]] api::WhenLost close_with(std::shared_ptr<api::LongRight> right);
   void reply(std::string_view uuid, std::string_view request_uri, api::Response response);
   void add(std::string_view uuid, std::string_view request_uri, api::Response& response,
            std::string_view body_start = {});
@@ -148,7 +150,9 @@ class MessageConnection : public Session, public std::enable_shared_from_this<Me
   std::shared_ptr<PushQueue> pushes_;  // once a request has come
   Wake room_;
   Wake file_room_;
-  std::deque<Held> held_;  // answers that were ready while a file was sent, as many and as much as may be unsent
+  api::WhenLost upload_guard_;    // of the file that the peer sends
+  api::WhenLost download_guard_;  // of the file that is sent to it
+  std::deque<Held> held_;         // answers that were ready while a file was sent, as many and as much as may be unsent
   std::uint64_t held_bytes_ = 0;
   std::unordered_set<Turn*> waiting_;  // requests that want to know when the peer leaves
   std::size_t outstanding_ = 0;

@@ -167,6 +167,7 @@ asio::awaitable<bool> TcpConnection::store_upload() {
     }
     if (!std::exchange(upload_ended_, false)) co_return true;
     upload_.reset();
+    end_upload();
     upload_bytes_ = std::string();
     if (!consume({})) co_return false;
   } while (upload_ended_);

@@ -260,9 +260,7 @@ class Client {
 
 class Nobody : public api::Authenticator {
  public:
-  Result<std::shared_ptr<const security::Principal>> authenticate(std::string_view) override {
-    return fail(ErrorKind::unauthenticated, "nobody");
-  }
+  Result<api::Caller> authenticate(std::string_view) override { return fail(ErrorKind::unauthenticated, "nobody"); }
 };
 
 // GET /hello "hello", GET /big 1,000,000 bytes, POST /echo the body, GET /peer the caller's address.

@@ -1,6 +1,8 @@
 """Who may do what: login, tokens, logoff, cookies, roles and the two ownership digits."""
 import base64
 import json
+import os
+import pwd
 import stat
 
 import pytest
@@ -188,7 +190,8 @@ def peopled(homes):
         content = yaml.safe_load(file.read_text())
         for user, group, roles in (("ann", "dev", ["view", "manage", "shell"]), ("bob", "dev", ["view", "manage", "shell"]),
                                    ("cyd", "ops", ["view", "manage", "shell"]), ("eve", "ops", ["view"]), ("nil", "", [])):
-            content["Users"][user] = {"key": f"{user}-password", "group": group, "roles": roles, "email": "", "locked": False}
+            content["Users"][user] = {"key": f"{user}-password", "group": group, "roles": roles, "email": "", "locked": False,
+                                        "exec_user": pwd.getpwuid(os.geteuid()).pw_name}
         content["Users"]["lou"] = {"key": "lou-password", "group": "", "roles": ["view"], "locked": True}
         file.write_text(yaml.safe_dump(content))
         yield daemon.start()

@@ -1,6 +1,7 @@
 """The C++ library as strangers use it: installed, found by CMake, and its examples run against a real daemon."""
 import os
 import pathlib
+import pwd
 import re
 import subprocess
 
@@ -90,7 +91,8 @@ def test_a_wait_without_the_permission_to_subscribe_has_all_the_same(daemon, tmp
     assert program.exists(), "scripts/build release builds it"
     root = daemon.client()
     root.ok("POST", "/appmesh/role/remover", body=["app-delete"])
-    root.ok("PUT", "/appmesh/user/onlooker", body={"key": "Onlooker-123", "roles": ["shell", "view", "remover"]})
+    root.ok("PUT", "/appmesh/user/onlooker", body={"key": "Onlooker-123", "roles": ["shell", "view", "remover"],
+                                                      "exec_user": pwd.getpwuid(os.geteuid()).pw_name})
     refused = daemon.client("onlooker", "Onlooker-123").request("POST", "/appmesh/subscribe")
     assert refused.status == 403 and "app-subscribe" in refused.message
     environment = {**os.environ, "APPMESH_CONTRACT_USER": "onlooker", "APPMESH_CONTRACT_PASSWORD": "Onlooker-123",

@@ -196,7 +196,8 @@ def test_permissions(admin, connect, name, cleaned):
     admin.disable(f"{name}-open")
     admin.enable(f"{name}-open")
     assert [listener.next()["data"]["status"] for _ in range(3)] == ["enabled", "disabled", "enabled"]
-    assert watcher.request("GET", "/appmesh/app/nobody/health").status == 404 and not watcher.pushed, "a locked user is told nothing"
+    assert watcher.request("GET", "/appmesh/app/nobody/health").status == 404
+    assert [push["headers"]["X-Event-Type"] for push in watcher.pushed] == ["END"], "a locked user is told nothing more"
 
 
 def test_a_wildcard_sees_apps_come_and_go_and_survives(admin, subscriber, name):

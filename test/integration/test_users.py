@@ -96,8 +96,8 @@ def test_what_the_app_says_itself_wins_over_the_users_environment(owner):
     assert report(owner("nobody"), env={"HOME": "/tmp"})["env"]["HOME"] == "/tmp"
 
 
-def test_an_owner_without_an_os_user_runs_as_the_daemon(owner):
-    seen = report(owner(""))
+def test_the_administrator_without_an_os_user_runs_as_the_daemon(house):
+    seen = report(house.client())
     assert seen["user"] == "root" and int(seen["status"]["CapEff"], 16) != 0
 
 
