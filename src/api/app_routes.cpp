@@ -126,7 +126,8 @@ awaitable<Response> register_app(const AppRoutes& wiring, Context& context) {
     if (auto allowed = check_edit(**writable, *context.principal, wiring.os_user, definition); !allowed)
       co_return error_response(allowed.error());
     expected.generation = (*writable)->generation;
-    expected.definition = (*writable)->definition;
+    const auto& before = (*writable)->definition;
+    if (!owns(*context.principal, *before) || before->owner.empty()) expected.definition = before;
   } else {
     definition.owner = context.principal->user;
   }

@@ -229,9 +229,12 @@ void Engine::take_definition(core::AppDefinition definition, Expected expected, 
   if (expected.generation.has_value() != (existing != nullptr) ||
       (existing != nullptr && existing->generation != *expected.generation))
     return done(std::unexpected(replaced(definition.name)));
-  if (existing != nullptr && expected.definition &&
-      !core::same_authority(*expected.definition, *existing->state.definition))
-    return done(std::unexpected(replaced(definition.name)));
+  if (existing != nullptr) {
+    const core::AppDefinition& now = *existing->state.definition;
+    const bool as_seen =
+        expected.definition ? core::same_authority(*expected.definition, now) : definition.owner == now.owner;
+    if (!as_seen) return done(std::unexpected(replaced(definition.name)));
+  }
   const std::size_t had = existing == nullptr ? 0 : existing->instance_count;
   if (definition.instances > had && apps_.size() + definition.instances - had > options_.max_apps)
     return done(fail(ErrorKind::unavailable, fmt::format("no more than {} applications", options_.max_apps)));

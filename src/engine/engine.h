@@ -74,7 +74,8 @@ struct EngineOptions {
 // What a request found when it was checked; the engine refuses with `conflict` when the app is another one by now.
 struct Expected {
   std::optional<std::uint64_t> generation;  // absent: the name must be free
-  // When set: what the caller's right to change it was found for. Owner, secrets and what runs must still be these.
+  // What the caller's right to change it was found for: owner, secrets and what runs must still be these. Absent for
+  // whoever owns it: then the owner must be that of the new definition.
   std::shared_ptr<const core::AppDefinition> definition = nullptr;
 };
 
