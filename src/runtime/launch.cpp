@@ -2,7 +2,8 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <map>
+#include <string_view>
+#include <utility>
 
 #include <sys/mman.h>
 
@@ -22,29 +23,55 @@ namespace appmesh::runtime {
 
 namespace {
 
-using Variables = std::map<std::string, std::string, std::less<>>;
+// Of the variables of a run; the last word about a name counts. Only views, as most of it is the daemon's own
+// environment, and every run has it: what is looked at must outlive this.
+class Variables {
+ public:
+  void put(std::string_view name, std::string_view value) { all_.emplace_back(name, value); }
+  void put(std::string_view assignment) {
+    const auto equals = assignment.find('=');
+    if (equals == std::string_view::npos || equals == 0) return;
+    put(assignment.substr(0, equals), assignment.substr(equals + 1));
+  }
+  void erase(std::string_view name) {
+    std::erase_if(all_, [name](const auto& variable) { return variable.first == name; });
+  }
+  // Sorted by name; room for one more.
+  [[nodiscard]] std::vector<std::string> assignments() && {
+    std::ranges::stable_sort(all_, {}, &Variable::first);
+    std::vector<std::string> result;
+    result.reserve(all_.size() + 1);
+    for (std::size_t i = 0; i < all_.size(); ++i) {
+      const auto& [name, value] = all_[i];
+      if (i + 1 < all_.size() && all_[i + 1].first == name) continue;
+      std::string& assignment = result.emplace_back();
+      assignment.reserve(name.size() + 1 + value.size());
+      assignment.append(name).append("=").append(value);
+    }
+    return result;
+  }
+
+ private:
+  using Variable = std::pair<std::string_view, std::string_view>;
+  std::vector<Variable> all_;
+};
 
 constexpr std::string_view kOfOneSession[] = {"HOME", "MAIL", "XDG_RUNTIME_DIR", "XDG_SESSION_ID",
                                               "DBUS_SESSION_BUS_ADDRESS"};
 constexpr std::string_view kDefaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 void put_identity(Variables& variables, const platform::User& user) {
-  variables["USER"] = variables["LOGNAME"] = user.name;
-  variables["SHELL"] = user.shell;
-  if (!user.home.empty()) variables["HOME"] = user.home;
+  variables.put("USER", user.name);
+  variables.put("LOGNAME", user.name);
+  variables.put("SHELL", user.shell);
+  if (!user.home.empty()) variables.put("HOME", user.home);
 }
 
-Variables base_environment(const platform::User& user) {
-  Variables variables{{"PATH", std::string(kDefaultPath)}, {"LANG", "C.UTF-8"}};
+void put_base(Variables& variables, const platform::User& user) {
+  variables.put("PATH", kDefaultPath);
+  variables.put("LANG", "C.UTF-8");
   put_identity(variables, user);
-  if (const char* zone = ::getenv("TZ"); zone != nullptr) variables["TZ"] = zone;
-  return variables;
-}
-
-void put(Variables& variables, std::string_view assignment) {
-  const auto equals = assignment.find('=');
-  if (equals == std::string_view::npos || equals == 0) return;
-  variables[std::string(assignment.substr(0, equals))] = assignment.substr(equals + 1);
+  if (const char* zone = ::getenv("TZ"); zone != nullptr) variables.put("TZ", zone);
 }
 
 // Below a shell the program that sends may have another pid, and would think that the watchdog is not meant for it.
@@ -55,31 +82,34 @@ bool wants_own_pid(const core::AppDefinition& definition, const NotifyLaunch& no
 std::vector<std::string> build_environment(const core::AppDefinition& definition, const RunId& id, const RunTag& tag,
                                            const LaunchOptions& options, const platform::User* user,
                                            const NotifyLaunch& notify) {
-  Variables variables = base_environment(options.own_user);
-  for (const auto& assignment : options.inherited_environment) put(variables, assignment);
+  const std::string run_id = id.text();
+  const auto instance = core::split_instance(definition.name);
+  const std::string instance_number = std::to_string(tag.instance);
+  const std::string launch_time =
+      fmt::format("{:%Y-%m-%dT%H:%M:%S}", fmt::gmtime(std::chrono::system_clock::to_time_t(platform::wall_now())));
+  const std::string watchdog = std::to_string(definition.watchdog_seconds * 1'000'000);
+
+  Variables variables;
+  put_base(variables, options.own_user);
+  for (const auto& assignment : options.inherited_environment) variables.put(assignment);
   if (user != nullptr) {
     // What belongs to the daemon's own session would only mislead, or shut out, another user.
-    for (const std::string_view name : kOfOneSession) variables.erase(std::string(name));
+    for (const std::string_view name : kOfOneSession) variables.erase(name);
     put_identity(variables, *user);
   }
-  for (const auto& [name, value] : definition.env) variables[name] = value;
+  for (const auto& [name, value] : definition.env) variables.put(name, value);
   if (definition.sec_env)
-    for (const auto& [name, value] : *definition.sec_env) variables[name] = value;
-  variables["APP_MESH_PROCESS_KEY"] = tag.process_key;
-  variables["APP_MESH_PROCESS_ID"] = id.text();
-  variables["APP_MESH_APPLICATION_NAME"] = core::split_instance(definition.name).app;
-  variables["APP_MESH_INSTANCE"] = std::to_string(tag.instance);
-  variables["APP_MESH_LAUNCH_TIME"] =
-      fmt::format("{:%Y-%m-%dT%H:%M:%S}", fmt::gmtime(std::chrono::system_clock::to_time_t(platform::wall_now())));
+    for (const auto& [name, value] : *definition.sec_env) variables.put(name, value);
+  variables.put("APP_MESH_PROCESS_KEY", tag.process_key);
+  variables.put("APP_MESH_PROCESS_ID", run_id);
+  variables.put("APP_MESH_APPLICATION_NAME", instance.app);
+  variables.put("APP_MESH_INSTANCE", instance_number);
+  variables.put("APP_MESH_LAUNCH_TIME", launch_time);
   // Whatever these say in the daemon's own environment is meant for the daemon.
-  for (const std::string_view name : {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"})
-    variables.erase(std::string(name));
-  if (notify.socket >= 0) variables["NOTIFY_SOCKET"] = notify.address;
-  if (notify.socket >= 0 && definition.watchdog_seconds > 0)
-    variables["WATCHDOG_USEC"] = std::to_string(definition.watchdog_seconds * 1'000'000);
-  std::vector<std::string> environment;
-  environment.reserve(variables.size() + 1);
-  for (const auto& [name, value] : variables) environment.push_back(name + '=' + value);
+  for (const std::string_view name : {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"}) variables.erase(name);
+  if (notify.socket >= 0) variables.put("NOTIFY_SOCKET", notify.address);
+  if (notify.socket >= 0 && definition.watchdog_seconds > 0) variables.put("WATCHDOG_USEC", watchdog);
+  std::vector<std::string> environment = std::move(variables).assignments();
   if (wants_own_pid(definition, notify)) environment.emplace_back("WATCHDOG_PID=0000000000");
   return environment;
 }
