@@ -7,7 +7,7 @@ from harness.waiting import eventually
 
 PASSWORD = "Secret-of-user-1"
 ROLES = ["manage", "shell", "view"]
-root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root can switch the OS user")
+root_only = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
 
 @pytest.fixture(scope="module")
