@@ -98,6 +98,12 @@ boost::json::object picture_json(const engine::AppView& app, const TimeText& tim
   fields.time("next_start_time", app.next_start);
   if (!app.last_error.empty())
     json["last_error"] = app.last_error_time ? time_text(*app.last_error_time) + " " + app.last_error : app.last_error;
+  if (app.invalid != nullptr) {
+    boost::json::object& invalid = json["invalid"].emplace_object();
+    invalid["file"] = app.invalid->file;
+    if (app.invalid->line != 0) invalid["line"] = app.invalid->line;
+    invalid["reason"] = app.invalid->reason;
+  }
 
   if (app.rolls) {
     json["rolling_restart"] = {{"state", "running"}};

@@ -160,7 +160,7 @@ awaitable<Response> run_sync(const AppRoutes& wiring, Context& context) {
   if (!finished) co_return error_response(finished.error());
   auto output = wiring.engine.outputs().read(finished->ticket.app, finished->run_number, 0, kMaxSyncOutput);
   // Its caller has all there is: nobody waits for the removal.
-  wiring.engine.remove_app(finished->ticket.app, finished->ticket.generation, true, [](Result<void>) {});
+  wiring.engine.discard_run(finished->ticket.app, finished->ticket.generation);
 
   Response response = text_response(output ? std::move(output->bytes) : std::string{});
   response.add_header("X-Exit-Code", std::to_string(finished->return_code));

@@ -50,7 +50,7 @@ constexpr std::array<std::string_view, 36> kWritable{"name",
                                                      "start_missed",
                                                      "watchdog_seconds",
                                                      "start_interval_seconds"};
-constexpr std::array<std::string_view, 25> kRuntime{"return_code",
+constexpr std::array<std::string_view, 26> kRuntime{"return_code",
                                                     "pid_user",
                                                     "memory",
                                                     "cpu",
@@ -74,6 +74,7 @@ constexpr std::array<std::string_view, 25> kRuntime{"return_code",
                                                     "subscription_id",
                                                     "process_uuid",
                                                     "rolling_restart",
+                                                    "invalid",
                                                     "tasks"};
 
 struct Nested {

@@ -8,6 +8,8 @@ namespace appmesh::cli {
 namespace {
 
 Cell status_cell(const App& app) {
+  // Its definition: what it has of a status is that of the last good one.
+  if (app.json().contains("invalid")) return {"invalid", Style::kBad};
   switch (app.status()) {
     case AppStatus::kEnabled:
       return {"enabled", Style::kGood};

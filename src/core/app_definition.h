@@ -122,6 +122,10 @@ enum class SecretFields : std::uint8_t { omit, include };
 // sees.
 [[nodiscard]] bool needs_restart(const AppDefinition& from, const AppDefinition& to);
 
+// A short text that is the same for two definitions as long as needs_restart() is false between them, whichever version
+// of this program made it. It stands in the tag of a run, so that a run can be compared with its definition later.
+[[nodiscard]] std::string run_fingerprint(const AppDefinition& definition);
+
 // What a PUT onto an existing app keeps of the stored definition (section 4.1): the registration time, and sec_env when
 // the new definition does not say it.
 [[nodiscard]] AppDefinition keep_stored_fields(const AppDefinition& stored, AppDefinition put);

@@ -62,6 +62,7 @@ constexpr auto kRuntimeFields = std::to_array<std::string_view>({"return_code",
                                                                  "waiting_for",
                                                                  "missed_starts",
                                                                  "rolling_restart",
+                                                                 "invalid",
                                                                  "process_uuid"});
 constexpr auto kTextCompanions = std::to_array<std::string_view>(
     {"start_time_TEXT", "end_time_TEXT", "register_time_TEXT", "last_start_time_TEXT", "last_exit_time_TEXT",

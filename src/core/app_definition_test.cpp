@@ -452,5 +452,37 @@ TEST(AppDefinitionTest, WhateverIsAcceptedIsStable) {
   EXPECT_GT(accepted, 300);
 }
 
+TEST(RunFingerprint, DiffersExactlyWhenARestartIsNeeded) {
+  AppDefinition base;
+  base.name = "web";
+  base.command = "sleep 1";
+  base.env["A"] = "1";
+  const auto differs = [&](auto change) {
+    AppDefinition other = base;
+    change(other);
+    EXPECT_EQ(run_fingerprint(base) != run_fingerprint(other), needs_restart(base, other));
+    return run_fingerprint(base) != run_fingerprint(other);
+  };
+  EXPECT_TRUE(differs([](AppDefinition& d) { d.command = "sleep 2"; }));
+  EXPECT_TRUE(differs([](AppDefinition& d) { d.owner = "bob"; }));
+  EXPECT_TRUE(differs([](AppDefinition& d) { d.shell = true; }));
+  EXPECT_TRUE(differs([](AppDefinition& d) { d.session_login = true; }));
+  EXPECT_TRUE(differs([](AppDefinition& d) { d.working_dir = "/tmp"; }));
+  EXPECT_TRUE(differs([](AppDefinition& d) { d.docker_image = "x"; }));
+  EXPECT_TRUE(differs([](AppDefinition& d) { d.metadata = "x"; }));
+  EXPECT_TRUE(differs([](AppDefinition& d) { d.env["A"] = "2"; }));
+  EXPECT_TRUE(differs([](AppDefinition& d) { d.env.clear(), d.env["A1"] = ""; }));
+  EXPECT_TRUE(differs([](AppDefinition& d) { d.sec_env.emplace()["S"] = "x"; }));
+  EXPECT_TRUE(differs([](AppDefinition& d) { d.watchdog_seconds = 5; }));
+  EXPECT_TRUE(differs([](AppDefinition& d) { d.readiness = Readiness{.by = ReadinessKind::notify}; }));
+  EXPECT_FALSE(differs([](AppDefinition& d) { d.description = "x"; }));
+  EXPECT_FALSE(differs([](AppDefinition& d) { d.status = AppStatus::disabled; }));
+  EXPECT_FALSE(differs([](AppDefinition& d) { d.behavior.exit = ExitAction::restart; }));
+  EXPECT_FALSE(differs([](AppDefinition& d) { d.resource_limit = ResourceLimit{.pids = 5}; }));
+  EXPECT_FALSE(differs([](AppDefinition& d) { d.instances = 5; }));
+  EXPECT_EQ(run_fingerprint(base), "1:536bebc4a85ad576")
+      << "a later version must not restart what an earlier one started";
+}
+
 }  // namespace
 }  // namespace appmesh::core

@@ -247,7 +247,7 @@ struct Publish {
   RunNumber run = 0;  // of an exit: current or outgoing
 };
 struct PersistState {};       // the lifecycle state, asynchronously
-struct PersistDefinition {};  // status changed: the YAML file must follow
+struct PersistDefinition {};  // status changed: the YAML file must say so; whoever asked has written it before
 struct Delete {};             // forget the app; its name is free at once, a run still alive drains on its own
 }  // namespace effect
 
@@ -294,5 +294,17 @@ struct OtherRun {
 };
 [[nodiscard]] std::vector<Effect> recover(LifecycleState& state, RunNumber newest_run, RecoveredRun what,
                                           std::span<const OtherRun> others, Now now, const Policy& policy);
+
+// All that a daemon that comes back has found out. A definition that was edited meanwhile has the same outcome as one
+// that is redefined while the daemon runs.
+struct Recovery {
+  RunNumber newest_run = 0;
+  RecoveredRun what = RecoveredRun::none;
+  std::span<const OtherRun> others;
+  const AppDefinition* before = nullptr;  // what the saved state was decided by; none: not known
+  std::optional<bool> outdated;           // the newest run has another fingerprint than the definition; none: not known
+  bool rolls = false;                     // an outdated run gets its restart later, in its turn among the instances
+};
+[[nodiscard]] std::vector<Effect> recover(LifecycleState& state, const Recovery& found, Now now, const Policy& policy);
 
 }  // namespace appmesh::core

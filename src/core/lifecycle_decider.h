@@ -35,7 +35,7 @@ class Decider {
   void on(const event::KeeperLost&);
   void on(const event::PolicyChanged& changed);
 
-  void recover(RunNumber newest_run, RecoveredRun what, std::span<const OtherRun> others);
+  void recover(const Recovery& found);
 
   // The effects, with the timer that the new state needs.
   [[nodiscard]] std::vector<Effect> finish();
@@ -111,6 +111,8 @@ class Decider {
   void tell_no_start();
 
   // recover()
+  void recover_runs(RunNumber newest_run, RecoveredRun what, std::span<const OtherRun> others);
+  void take_over_definition(const Recovery& found);
   void catch_up(RunNumber newest_run);
   void use_up_occurrences(RunNumber runs);
   void take_over_status();

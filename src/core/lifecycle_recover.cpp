@@ -41,15 +41,24 @@ std::vector<Effect> recover(LifecycleState& state, RunNumber newest_run, Recover
 
 std::vector<Effect> recover(LifecycleState& state, RunNumber newest_run, RecoveredRun what,
                             std::span<const OtherRun> others, Now now, const Policy& policy) {
+  return recover(state, Recovery{.newest_run = newest_run, .what = what, .others = others}, now, policy);
+}
+
+std::vector<Effect> recover(LifecycleState& state, const Recovery& found, Now now, const Policy& policy) {
   Decider decider(state, now, policy);
-  decider.recover(newest_run, what, others);
+  decider.recover(found);
   auto effects = decider.finish();
   assert(!check(state, now));
   return effects;
 }
 
-void Decider::recover(RunNumber newest_run, RecoveredRun what, std::span<const OtherRun> others) {
+void Decider::recover(const Recovery& found) {
   if (s_.phase == Phase::removed) return;
+  recover_runs(found.newest_run, found.what, found.others);
+  take_over_definition(found);
+}
+
+void Decider::recover_runs(RunNumber newest_run, RecoveredRun what, std::span<const OtherRun> others) {
   s_.alarm.reset();  // whatever was armed, ArmTimer replaces it
   persist();
   take_over_status();
@@ -82,6 +91,42 @@ void Decider::recover(RunNumber newest_run, RecoveredRun what, std::span<const O
     return;               // RunExited follows
   }
   recover_without_run(newest_run, what);
+}
+
+// The run that was found may be one of an older definition: the file was edited while nobody looked, or the daemon died
+// between the file and what follows from it. What starts from now on has the new definition anyway.
+void Decider::take_over_definition(const Recovery& found) {
+  if (s_.on_demand || s_.phase == Phase::removed || !is_enabled()) return;
+  const bool differs = found.before != nullptr && needs_restart(*found.before, definition());
+  const bool rescheduled = found.before != nullptr && schedule_differs(*found.before, definition());
+  const bool is_found = found.what == RecoveredRun::running || found.what == RecoveredRun::exited;
+  const bool outdated = is_found ? found.outdated.value_or(differs) : differs;
+  switch (s_.phase) {
+    case Phase::removed:
+    case Phase::starting:
+      return;
+    case Phase::idle:
+    case Phase::waiting:
+    case Phase::blocked:
+      if (rescheduled || (differs && !is_recurring(definition()))) plan_anew();
+      return;
+    case Phase::running:
+      if (outdated && found.what == RecoveredRun::running && !found.rolls) return stop(StopReason::restarted);
+      break;
+    case Phase::stopping:
+    case Phase::draining:
+      break;
+  }
+  if (rescheduled) {
+    s_.next_start.reset();
+    plan_next_occurrence();
+  }
+  // It ends or has ended already, and for that its exit policy was not made.
+  const bool by_itself = s_.phase == Phase::running && found.what == RecoveredRun::running;
+  if (!outdated || by_itself || s_.stop_reason == StopReason::disabled || is_recurring(definition())) return;
+  if (s_.phase == Phase::running) s_.phase = Phase::stopping;
+  s_.stop_reason = StopReason::restarted;
+  s_.restart_after_stop = false;
 }
 
 // The definition file is written before a change of status is answered, so it is newer than the saved state or equal.

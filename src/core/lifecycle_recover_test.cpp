@@ -253,5 +253,114 @@ TEST_F(LifecycleTest, AWallClockSetForwardDoesNotShortenABackOff) {
   EXPECT_THAT(words(core::step(state, event::TimerDue{}, jumped, policy)), ElementsAre("arm steady 1"));
 }
 
+// ---- The definition was edited while nobody looked ----
+
+class EditedWhileDownTest : public LifecycleTest {
+ protected:
+  void edit(auto change) {
+    before = state.definition;
+    AppDefinition d = *before;
+    change(d);
+    saved = save();
+    state.definition = std::make_shared<AppDefinition>(d);
+    reload(saved);
+  }
+  std::vector<std::string> come_back(RecoveredRun what, std::optional<bool> outdated = std::nullopt) {
+    const RunNumber newest = what == RecoveredRun::none ? 0 : 1;
+    const Recovery found{.newest_run = newest, .what = what, .before = before.get(), .outdated = outdated};
+    return words(core::recover(state, found, now(), policy));
+  }
+  std::shared_ptr<const AppDefinition> before;
+  boost::json::object saved;
+};
+
+TEST_F(EditedWhileDownTest, ADisabledFileStopsTheRun) {
+  run();
+  edit([](AppDefinition& d) { d.status = AppStatus::disabled; });
+  EXPECT_THAT(come_back(RecoveredRun::running), ElementsAre("stop 1 grace 3"));
+  EXPECT_EQ(state.status, AppStatus::disabled);
+  end(-15);
+  EXPECT_EQ(state.phase, Phase::idle);
+}
+
+TEST_F(EditedWhileDownTest, AnEnabledFileStartsTheApp) {
+  run();
+  step(event::Disabled{});
+  end(-15);
+  edit([](AppDefinition& d) { d.status = AppStatus::enabled; });
+  EXPECT_THAT(come_back(RecoveredRun::none), ElementsAre("start 2"));
+}
+
+TEST_F(EditedWhileDownTest, AnotherCommandRestartsWhatRunsOnce) {
+  run();
+  edit([](AppDefinition& d) { d.command = "other"; });
+  EXPECT_THAT(come_back(RecoveredRun::running, true), ElementsAre("stop 1 grace 3"));
+  EXPECT_EQ(state.stop_reason, StopReason::restarted);
+  EXPECT_THAT(end(-15), ElementsAre("start 2"));
+}
+
+TEST_F(EditedWhileDownTest, WhatRunsWithTheNewCommandAlreadyIsLeftAlone) {
+  run();
+  edit([](AppDefinition& d) { d.command = "other"; });
+  EXPECT_THAT(come_back(RecoveredRun::running, false), IsEmpty());
+  EXPECT_EQ(state.phase, Phase::running);
+}
+
+TEST_F(EditedWhileDownTest, WithoutAFingerprintTheLastGoodDefinitionTells) {
+  run();
+  edit([](AppDefinition& d) { d.env["A"] = "1"; });
+  EXPECT_THAT(come_back(RecoveredRun::running), ElementsAre("stop 1 grace 3"));
+}
+
+TEST_F(EditedWhileDownTest, AFieldThatTheProcessDoesNotSeeRestartsNothing) {
+  run();
+  edit([](AppDefinition& d) {
+    d.description = "x";
+    d.permission = 11;
+    d.behavior.exit = ExitAction::restart;
+    d.resource_limit = ResourceLimit{.memory_mb = 100};
+  });
+  EXPECT_THAT(come_back(RecoveredRun::running, false), IsEmpty());
+}
+
+TEST_F(EditedWhileDownTest, AnInstanceWaitsForItsTurn) {
+  run();
+  edit([](AppDefinition& d) { d.command = "other"; });
+  const Recovery found{
+      .newest_run = 1, .what = RecoveredRun::running, .before = before.get(), .outdated = true, .rolls = true};
+  EXPECT_THAT(words(core::recover(state, found, now(), policy)), IsEmpty());
+}
+
+TEST_F(EditedWhileDownTest, ARunThatEndedMeanwhileIsFollowedByTheNewCommand) {
+  run();
+  edit([](AppDefinition& d) { d.command = "other"; });
+  EXPECT_THAT(come_back(RecoveredRun::exited, true), IsEmpty());
+  EXPECT_THAT(end(0), ElementsAre("start 2")) << "standby was the answer to the end of the old command";
+}
+
+TEST_F(EditedWhileDownTest, WhatRestsIsPlannedAnewByAnotherCommand) {
+  run();
+  end(0);
+  ASSERT_EQ(state.phase, Phase::idle);
+  edit([](AppDefinition& d) { d.command = "other"; });
+  EXPECT_THAT(come_back(RecoveredRun::none), ElementsAre("start 2"));
+}
+
+TEST_F(EditedWhileDownTest, AnotherScheduleIsPlannedAnew) {
+  define({.start_interval = DurationText{"60", seconds(60)}, .start_time = kStart - 5});
+  step(event::Defined{});
+  edit([](AppDefinition& d) { d.start_interval = DurationText{"10", seconds(10)}; });
+  EXPECT_THAT(come_back(RecoveredRun::none), ElementsAre("arm +5"));
+}
+
+TEST_F(EditedWhileDownTest, AnotherCommandOfARecurringAppKeepsItsPlanAndWhatItMissed) {
+  define({.start_interval = DurationText{"60", seconds(60)}, .start_time = kStart - 5});
+  step(event::Defined{});
+  edit([](AppDefinition& d) { d.command = "other"; });
+  pass(150);
+  come_back(RecoveredRun::none);
+  EXPECT_EQ(state.missed_starts, 2U);
+}
+
 }  // namespace
 }  // namespace appmesh::core

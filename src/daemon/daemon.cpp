@@ -68,7 +68,9 @@ struct Daemon::Parts {
   std::optional<transport::ForwardClient> forwarder;
   std::vector<std::unique_ptr<transport::Listener>> listeners;
 
+  // Loads the certificates and takes the ports; nobody is served before serve().
   Result<void> listen(const store::Settings::Rest& rest);
+  void serve();
   void watch_certificates(const store::Settings::Ssl& ssl);
   void reload_tls(const store::Settings::Ssl& ssl);
 };
@@ -175,7 +177,8 @@ Result<void> Daemon::Parts::listen(const store::Settings::Rest& rest) {
     return {};
   };
   const auto on = [&](std::uint16_t port) {
-    return transport::ListenOptions{.address = rest.listen_address, .port = port, .tls = tls_options(rest.ssl)};
+    return transport::ListenOptions{
+        .address = rest.listen_address, .port = port, .tls = tls_options(rest.ssl), .hold = true};
   };
   if (auto added = add("https", transport::serve_https({.listen = on(rest.listen_port)}, *pool, service)); !added)
     return added;
@@ -188,6 +191,10 @@ Result<void> Daemon::Parts::listen(const store::Settings::Rest& rest) {
         !added)
       return added;
   return {};
+}
+
+void Daemon::Parts::serve() {
+  for (const auto& listener : listeners) listener->begin();
 }
 
 void Daemon::Parts::reload_tls(const store::Settings::Ssl& ssl) {
@@ -221,9 +228,10 @@ Daemon::~Daemon() {
   parts_->password_workers.reset();  // both join: work that ends late still posts to a pool that is there
   if (parts_->workers) parts_->workers->join();
   // Requests that still wait for the engine are dropped with it, and their ends are posted to the pool: it must be
-  // there.
+  // there. The stores go before those whom they call back: on a disk that takes nothing they give up here.
   if (parts_->definitions) parts_->definitions->flush();
-  if (parts_->states) parts_->states->flush();
+  parts_->states.reset();
+  parts_->definitions.reset();
   parts_->engine.reset();
 }
 
@@ -271,9 +279,7 @@ Result<std::unique_ptr<Daemon>> Daemon::open(const CommandLine& line) {
       [rights = &*parts.long_requests](const std::string& jti) { rights->token_voided(jti); });
   parts.identity->users().observe([rights = &*parts.long_requests] { rights->users_changed(); });
 
-  auto definitions = store::DefinitionStore::open(parts.paths.apps, parts.identity->secrets());
-  if (!definitions) return std::unexpected(definitions.error());
-  parts.definitions = std::move(*definitions);
+  parts.definitions = store::DefinitionStore::open(parts.paths.apps, parts.identity->secrets());
 
   auto options = engine_options(line, parts.paths, *settings);
   const auto exec_user_of = [config = parts.configuration.get(),
@@ -290,7 +296,6 @@ Result<std::unique_ptr<Daemon>> Daemon::open(const CommandLine& line) {
   };
   parts.audit.emplace(*parts.states);
   parts.engine = std::make_unique<engine::Engine>(std::move(options), *parts.definitions, *parts.states);
-  if (auto started = parts.engine->start(); !started) return std::unexpected(started.error());
 
   parts.workers.emplace(settings->rest.worker_threads);
   parts.password_workers.emplace();
@@ -354,6 +359,10 @@ Result<std::unique_ptr<Daemon>> Daemon::open(const CommandLine& line) {
   if (auto listening = parts.listen(settings->rest); !listening) return std::unexpected(listening.error());
   parts.configuration->observe([&parts](const store::Settings& changed) { parts.reload_tls(changed.rest.ssl); });
   parts.watch_certificates(settings->rest.ssl);
+  // The last step, and the first that others can see: everything above may still refuse the start, and then no keeper
+  // and no application may have noticed it.
+  if (auto started = parts.engine->start(); !started) return std::unexpected(started.error());
+  parts.serve();
   return daemon;
 }
 
@@ -363,6 +372,7 @@ void Daemon::reload() {
   if (auto reloaded = parts_->identity->users().reload(); !reloaded)
     spdlog::error("users stay as they were: {}", reloaded.error().message);
   parts_->reload_tls(parts_->configuration->settings()->rest.ssl);
+  parts_->engine->reread_definitions();
   spdlog::info("configuration, users and certificates were read again");
 }
 

@@ -14,11 +14,22 @@ struct Engine::App {
   core::LifecycleState state;
   std::uint32_t instance = 0;                   // see core/instance_name.h
   std::uint32_t instance_count = 1;             // of instance 0: how many there are, itself included
-  std::optional<core::RunNumber> restart_past;  // a rolling restart is to bring it past this run; saved
+  std::optional<core::RunNumber> restart_past;  // a restart that was asked for is to bring it past this run; saved
   std::string roll_stopped;  // of instance 0: why the last rolling restart stopped, until the next one
   TimerId timer = 0;
   std::shared_ptr<TaskQueue> tasks;
-  std::optional<AttachTarget> attach;  // what the next start takes instead of starting anything
+  std::optional<AttachTarget> attach;  // what the next start takes instead of starting anything; saved
+
+  // What the saved state was decided by, when that was another definition than the present one; until recovered.
+  std::shared_ptr<const core::AppDefinition> before;
+  bool copy_is_due = true;  // the row with the state does not hold the present definition yet
+  std::shared_ptr<const InvalidDefinition> invalid;
+  core::WallTime invalid_since{};
+  // No good definition of it is known: what runs is watched, and nothing is started, stopped or forgotten.
+  bool placeholder = false;
+  std::string unrecovered_state;  // of a placeholder that nothing runs of: what its row says, until it is mended
+  bool is_being_removed = false;  // its row goes at this moment, nothing may bring it back
+  bool file_is_gone = false;      // removed by a user's request, not by the app's policy
 
   runtime::RunId run_id{};  // of the newest run
   core::RunNumber run_number = 0;
@@ -38,7 +49,6 @@ struct Engine::App {
   std::string saved_run_id;  // as the state store had it at start
   std::string saved_cgroup;  // of that run
   std::string saved_outgoing_cgroup;
-  std::vector<Done<>> saved_waiters;                // answered when the definition is on disk
   std::vector<Done<AppViewPtr>> settled_waiters;    // answered when a start that was asked for has its outcome
   std::vector<Done<RunTicket>> started_waiters;     // of an on-demand run
   std::vector<Done<FinishedRun>> finished_waiters;  // of an on-demand run
@@ -48,5 +58,19 @@ struct Engine::App {
   [[nodiscard]] std::string public_name() const { return std::string(core::split_instance(name()).app); }
   [[nodiscard]] RunTicket ticket() const { return {name(), run_id.text(), generation, terminal}; }
 };
+
+// A row of the state store, looked at before its app is known.
+struct Engine::SavedRow {
+  store::SavedApp saved;
+  Result<boost::json::object> state;
+  bool on_demand = false;
+};
+
+// Whether a run was started with another definition than this one; none: its tag does not say.
+[[nodiscard]] std::optional<bool> is_outdated(const runtime::RunTag& tag, const core::AppDefinition& definition);
+
+// The definition that one instance has: the shared one, under its own name.
+[[nodiscard]] std::shared_ptr<const core::AppDefinition> definition_of(
+    const std::shared_ptr<const core::AppDefinition>& shared, std::uint32_t instance);
 
 }  // namespace appmesh::engine

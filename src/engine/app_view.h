@@ -51,6 +51,16 @@ class ShownAppSlot {
   mutable std::shared_ptr<const ShownApp> shown_;
 };
 
+// The definition of an app that cannot be read or is refused: the app goes on with the last good one, if that is known.
+struct InvalidDefinition {
+  std::string file;
+  std::size_t line = 0;  // from 1; 0: not known
+  std::string reason;
+  [[nodiscard]] std::string text() const {
+    return file + (line != 0 ? ":" + std::to_string(line) : std::string()) + ": " + reason;
+  }
+};
+
 struct AppView {
   std::uint64_t generation = 0;  // tells an app from another of the same name after a deletion
   std::shared_ptr<const core::AppDefinition> definition;
@@ -75,6 +85,7 @@ struct AppView {
   core::UnmetDependencies waiting_for;  // of an app whose start waits for others
   std::string last_error;
   std::optional<core::WallTime> last_error_time;
+  std::shared_ptr<const InvalidDefinition> invalid;  // null: the definition is good
   std::shared_ptr<TaskQueue> tasks;  // never null; the one thing here that is not a picture but the real queue
   ShownAppSlot shown;                // filled by readers
   bool rolls = false;                // a rolling restart is under way

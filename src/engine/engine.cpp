@@ -9,8 +9,8 @@
 #include <fmt/ranges.h>
 #include <spdlog/spdlog.h>
 
-#include "core/app_authority.h"
 #include "engine/app.h"
+#include "engine/refusals.h"
 #include "platform/clock.h"
 #include "platform/random.h"
 
@@ -18,24 +18,14 @@ namespace appmesh::engine {
 
 namespace {
 
-constexpr std::size_t kMaxBusyRequests = 1000;  // waiting on one name
-
 std::string cgroup_parent(const std::filesystem::path& home) {
   return fmt::format("appmesh-{:016x}", std::hash<std::string>{}(home.string()));
-}
-
-Error no_such_app(std::string_view name) {
-  return {ErrorKind::not_found, fmt::format("No such application <{}> found", name), {}};
 }
 
 void apply(core::Policy& policy, const Tuning& tuning) {
   policy.stop_grace = tuning.stop_grace;
   policy.backoff_limit = tuning.backoff_limit;
   policy.zone = tuning.zone;
-}
-
-Error replaced(std::string_view name) {
-  return {ErrorKind::conflict, fmt::format("Application <{}> was replaced by another request, try again", name), {}};
 }
 
 }  // namespace
@@ -79,7 +69,9 @@ Engine::Engine(EngineOptions options, store::DefinitionStore& definitions, store
                 notified(run, what, std::move(taken));
               }),
       watchdogs_(timers_, [this](const runtime::RunId& id) { watchdog_expired(id); }),
-      lines_(context_, watch_, outputs_, [this](const runtime::RunId& id) { line_found(id); }) {
+      lines_(context_, watch_, outputs_, [this](const runtime::RunId& id) { line_found(id); }),
+      definition_watch_(context_, definitions_.directory(),
+                        [this](const std::string& name) { name.empty() ? reread_definitions() : reread({name}); }) {
   apply(options_.policy, options_.tuning);
   zone_ = options_.tuning.zone;
 }
@@ -192,208 +184,6 @@ void Engine::release_name(const std::string& name) {
   boost::asio::post(context_, std::move(next));
 }
 
-template <typename T>
-Done<T> Engine::releasing(std::string name, Done<T> done) {
-  return [this, name = std::move(name), done = std::move(done)](Result<T> result) mutable {
-    done(std::move(result));
-    release_name(name);
-  };
-}
-
-// ---- registered apps
-// --------------------------------------------------------------------------------------------------
-
-void Engine::register_app(core::AppDefinition definition, Expected expected, Done<AppViewPtr> done) {
-  boost::asio::post(context_, [this, definition = std::move(definition), expected, done = std::move(done)]() mutable {
-    admit(std::move(definition), expected, std::nullopt, std::move(done));
-  });
-}
-
-void Engine::admit(core::AppDefinition definition, Expected expected, std::optional<Subscription> subscription,
-                   Done<AppViewPtr> done) {
-  const auto busy = busy_names_.find(definition.name);
-  if (busy != busy_names_.end() && busy->second.size() >= kMaxBusyRequests)
-    return done(fail(ErrorKind::unavailable, "too many requests for this application, try again"));
-  const std::string name = definition.name;
-  with_name(name, [this, definition = std::move(definition), expected, subscription = std::move(subscription),
-                   done = releasing(name, std::move(done))]() mutable {
-    if (subscription) done = with_subscription(definition.name, std::move(*subscription), std::move(done));
-    take_definition(std::move(definition), expected, std::nullopt, std::move(done));
-  });
-}
-
-void Engine::take_definition(core::AppDefinition definition, Expected expected, std::optional<AttachTarget> target,
-                             Done<AppViewPtr> done) {
-  const auto found = apps_.find(definition.name);
-  App* existing = found == apps_.end() ? nullptr : found->second.get();
-  if (expected.generation.has_value() != (existing != nullptr) ||
-      (existing != nullptr && existing->generation != *expected.generation))
-    return done(std::unexpected(replaced(definition.name)));
-  if (existing != nullptr) {
-    const core::AppDefinition& now = *existing->state.definition;
-    const bool as_seen =
-        expected.definition ? core::same_authority(*expected.definition, now) : definition.owner == now.owner;
-    if (!as_seen) return done(std::unexpected(replaced(definition.name)));
-  }
-  const std::size_t had = existing == nullptr ? 0 : existing->instance_count;
-  if (definition.instances > had && apps_.size() + definition.instances - had > options_.max_apps)
-    return done(fail(ErrorKind::unavailable, fmt::format("no more than {} applications", options_.max_apps)));
-  if (existing != nullptr && existing->state.on_demand)
-    return done(fail(ErrorKind::conflict, fmt::format("<{}> is an on-demand run: remove it first", definition.name)));
-
-  const bool is_own = existing != nullptr && existing->pid == definition.pid;
-  if (definition.pid != 0 && !is_own && definition.instances > 1)
-    return done(fail(ErrorKind::invalid_argument, "field 'pid': an application with several instances cannot attach"));
-  if (definition.pid != 0 && !is_own && !target) return find_target(std::move(definition), expected, std::move(done));
-  if (target && existing != nullptr && existing->state.phase == core::Phase::starting)
-    return done(fail(ErrorKind::conflict, fmt::format("<{}> is being started, try again", definition.name)));
-
-  if (auto checked = check_dependencies(definition); !checked) return done(std::unexpected(checked.error()));
-  definition.pid = 0;
-  if (existing != nullptr) {
-    const core::AppDefinition& before = *existing->state.definition;
-    definition = core::keep_stored_fields(before, std::move(definition));
-    if (!target && core::same_definition(before, definition)) {
-      place_subscription(existing->name());
-      return when_settled(*existing, std::move(done));
-    }
-  } else {
-    definition.register_time = core::epoch_seconds(platform::wall_now());
-  }
-  auto shared = std::make_shared<const core::AppDefinition>(std::move(definition));
-  const std::uint64_t generation = existing == nullptr ? 0 : existing->generation;
-  dependencies_.set(shared->name, shared->depends_on);  // two requests at a time must not make a cycle
-  definitions_.save(shared, [this, shared, generation, target, done = std::move(done)](Result<void> saved) mutable {
-    boost::asio::post(context_,
-                      [this, shared, generation, target, saved = std::move(saved), done = std::move(done)]() mutable {
-                        if (!saved) {
-                          restore_dependencies(shared->name);
-                          return done(std::unexpected(saved.error()));
-                        }
-                        definition_saved(std::move(shared), generation, target, std::move(done));
-                      });
-  });
-}
-
-// A process can be adopted when the app would be started now, and not before.
-void Engine::find_target(core::AppDefinition definition, Expected expected, Done<AppViewPtr> done) {
-  if (definition.status != core::AppStatus::enabled)
-    return done(fail(ErrorKind::invalid_argument, "field 'pid': a disabled application cannot attach to a process"));
-  const core::WallTime now = platform::wall_now();
-  if (core::next_opening(definition, now) != now)
-    return done(fail(ErrorKind::invalid_argument, "field 'pid': attaching outside the valid time range"));
-  const std::int32_t pid = definition.pid;
-  const std::string owner = definition.owner;
-  supervisor_.find_attachable(pid, owner,
-                              [this, definition = std::move(definition), expected,
-                               done = std::move(done)](Result<AttachTarget> target) mutable {
-                                if (!target) return done(std::unexpected(target.error()));
-                                take_definition(std::move(definition), expected, *target, std::move(done));
-                              });
-}
-
-void Engine::definition_saved(std::shared_ptr<const core::AppDefinition> definition, std::uint64_t generation,
-                              std::optional<AttachTarget> target, Done<AppViewPtr> done) {
-  App* app = nullptr;
-  if (generation == 0) {
-    if (apps_.contains(definition->name)) {
-      // An on-demand run took the name while the file was written.
-      definitions_.remove(definition->name, nullptr);
-      restore_dependencies(definition->name);
-      return done(std::unexpected(replaced(definition->name)));
-    }
-    app = &add_app(definition);
-    app->attach = target;
-    place_subscription(app->name());
-    save_state(*app);
-    feed(*app, core::event::Defined{unmet_dependencies(*definition)});
-    scale(definition->name);
-  } else {
-    app = find(definition->name, generation);
-    if (app == nullptr) {  // a policy removed the app while its file was written
-      definitions_.remove(definition->name, nullptr);
-      restore_dependencies(definition->name);
-      return done(std::unexpected(replaced(definition->name)));
-    }
-    app->attach = target;
-    place_subscription(app->name());
-    redefine(definition->name, definition);
-  }
-  // What runs makes way for the adopted process, and a schedule does not delay it.
-  const auto waiting = apps_.find(definition->name);
-  if (waiting != apps_.end() && waiting->second->attach) feed(*waiting->second, core::event::RestartRequested{});
-  const auto found = apps_.find(definition->name);
-  if (found == apps_.end()) return done(std::unexpected(no_such_app(definition->name)));
-  when_settled(*found->second, std::move(done));
-}
-
-void Engine::when_settled(App& app, Done<AppViewPtr> done) {
-  if (app.state.phase == core::Phase::starting)
-    app.settled_waiters.push_back(std::move(done));
-  else
-    done(directory_.find(app.name()));
-}
-
-void Engine::set_enabled(std::string name, bool enabled, std::uint64_t generation, Done<bool> done) {
-  boost::asio::post(context_, [this, name = std::move(name), enabled, generation, done = std::move(done)]() mutable {
-    with_name(name, [this, name, enabled, generation, done = releasing(name, std::move(done))]() mutable {
-      auto app = find_expected(name, generation);
-      if (!app) return done(std::unexpected(app.error()));
-      if ((*app)->state.status == core::AppStatus::not_available)
-        return done(fail(ErrorKind::precondition_failed,
-                         fmt::format("<{}> is an on-demand run: it cannot be enabled or disabled", name)));
-      if ((*app)->state.status == (enabled ? core::AppStatus::enabled : core::AppStatus::disabled)) return done(false);
-      (*app)->saved_waiters.push_back([done = std::move(done)](Result<void> saved) mutable {
-        if (!saved) return done(std::unexpected(saved.error()));
-        done(true);
-      });
-      if (!enabled) (*app)->attach.reset();
-      for_each_instance(name, [&](App& instance) {
-        feed(instance, enabled ? core::Event(core::event::Enabled{}) : core::Event(core::event::Disabled{}));
-      });
-    });
-  });
-}
-
-void Engine::restart_app(std::string name, std::uint64_t generation, Done<> done) {
-  boost::asio::post(context_, [this, name = std::move(name), generation, done = std::move(done)]() mutable {
-    auto app = find_expected(name, generation);
-    if (!app) return done(std::unexpected(app.error()));
-    if ((*app)->state.status != core::AppStatus::enabled)
-      return done(fail(ErrorKind::precondition_failed, fmt::format("<{}> is not enabled", name)));
-    if ((*app)->instance_count > 1)
-      restart_all(name);
-    else
-      feed(**app, core::event::RestartRequested{});
-    done({});
-  });
-}
-
-void Engine::remove_app(std::string name, std::uint64_t generation, bool force, Done<> done) {
-  boost::asio::post(context_, [this, name = std::move(name), generation, force, done = std::move(done)]() mutable {
-    with_name(name, [this, name, generation, force, done = releasing(name, std::move(done))]() mutable {
-      auto app = find_expected(name, generation);
-      if (!app) return done(std::unexpected(app.error()));
-      if (const auto dependants = dependencies_.dependants_of(name); !force && !dependants.empty())
-        return done(fail(ErrorKind::conflict,
-                         fmt::format("Application <{}> is needed by {}: remove these first, or use ?force=true", name,
-                                     fmt::join(dependants, ", "))));
-      if ((*app)->state.on_demand) {
-        feed(**app, core::event::Removed{});
-        return done({});
-      }
-      // The file goes first: a crash in between leaves either the app as it was or none at all.
-      definitions_.remove(name, [this, name, generation, done = std::move(done)](Result<void> removed) mutable {
-        boost::asio::post(context_, [this, name, generation, removed, done = std::move(done)]() mutable {
-          if (!removed) return done(std::unexpected(removed.error()));
-          if (App* still = find(name, generation)) feed(*still, core::event::Removed{});
-          done({});
-        });
-      });
-    });
-  });
-}
-
 Engine::WaitId Engine::wait_output(std::string name, const std::string& run_id, std::uint64_t position,
                                    std::chrono::milliseconds timeout, std::move_only_function<void()> done) {
   const WaitId id = last_wait_.fetch_add(1, std::memory_order_relaxed) + 1;
@@ -459,7 +249,7 @@ void Engine::watch_unattended(App& app) {
   app.attended = false;
   timers_.after(kUnattendedTerminal, [this, name = app.name(), generation = app.generation] {
     App* still = find(name, generation);
-    if (still != nullptr && !still->attended) remove_app(name, generation, true, [](Result<void>) {});
+    if (still != nullptr && !still->attended) discard_run(name, generation);
   });
 }
 
@@ -491,6 +281,8 @@ void Engine::create_on_demand(OnDemandRequest request, bool awaited, Done<RunTic
   };
   if (apps_.size() >= options_.max_apps)
     return refuse({ErrorKind::unavailable, fmt::format("no more than {} applications", options_.max_apps), {}});
+  // Who waits for the end is not told "started" and need not wait for the disk, unless it is known to take nothing.
+  if (auto trouble = states_.trouble(); trouble && awaited) return refuse(*trouble);
   auto name = on_demand_name(request);
   if (!name) return refuse(name.error());
   const core::Now now = platform::now();
@@ -520,24 +312,24 @@ void Engine::create_on_demand(OnDemandRequest request, bool awaited, Done<RunTic
       App* created = find(app_name, generation);
       if (created == nullptr) return;
       if (done) return feed(*created, core::event::Defined{});
-      answer_started(*created, &done.error().message);
-      delete_app(*created);
+      answer_started(*created, &done.error());
     });
   });
 }
 
-void Engine::answer_started(App& app, const std::string* failure) {
+// A failure ends the app; it is gone before its caller hears of it, and may look.
+void Engine::answer_started(App& app, const Error* failure) {
   auto started = std::exchange(app.started_waiters, {});
-  auto settled = std::exchange(app.settled_waiters, {});
-  for (auto& done : started) {
-    if (failure != nullptr)
-      done(fail(ErrorKind::invalid_argument, *failure));
-    else
-      done(app.ticket());
+  if (failure != nullptr) {
+    auto finished = std::exchange(app.finished_waiters, {});
+    delete_app(app);
+    for (auto& done : started) done(std::unexpected(*failure));
+    for (auto& done : finished) done(std::unexpected(*failure));
+    return;
   }
+  auto settled = std::exchange(app.settled_waiters, {});
+  for (auto& done : started) done(app.ticket());
   for (auto& done : settled) done(directory_.find(app.name()));
-  if (failure == nullptr) return;
-  for (auto& done : std::exchange(app.finished_waiters, {})) done(fail(ErrorKind::invalid_argument, *failure));
 }
 
 void Engine::answer_finished(App& app) {

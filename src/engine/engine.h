@@ -25,6 +25,7 @@
 #include "core/error.h"
 #include "core/lifecycle.h"
 #include "engine/app_view.h"
+#include "engine/definition_watch.h"
 #include "engine/dependency_graph.h"
 #include "engine/event_hub.h"
 #include "engine/health_checks.h"
@@ -122,8 +123,11 @@ class Engine {
   void tune(Tuning tuning);
   [[nodiscard]] core::Zone zone() const;
 
-  // New or changed; a `pid` other than that of the app's own run is a process to adopt. The definition is on disk
-  // before `done`; an app that is due has been asked to start by then.
+  // All that changes something: `done` comes when the change is durable, and nothing has changed, in memory or among
+  // the processes, when it brings an error (docs/decisions/0019-durable-answers.md).
+
+  // New or changed; a `pid` other than that of the app's own run is a process to adopt. An app that is due has been
+  // asked to start by `done`.
   void register_app(core::AppDefinition definition, Expected expected, Done<AppViewPtr> done);
   // The same, with a subscription that is there before anything is started, so that not even its START is missed. It
   // ends again when the request fails.
@@ -134,6 +138,10 @@ class Engine {
   void restart_app(std::string name, std::uint64_t generation, Done<> done);
   // Errors: conflict when other apps depend on it, unless `force`.
   void remove_app(std::string name, std::uint64_t generation, bool force, Done<> done);
+  // An on-demand run that its caller has seen the end of: nobody waits for the disk.
+  void discard_run(std::string name, std::uint64_t generation);
+  // Looks again at definitions that could not be read or were refused.
+  void reread_definitions();
 
   // `started` when it runs, and it is on disk; `finished` when the run has ended and its output is stored. Both are
   // told of an error, `finished` also when the app is removed before; either may be null, and neither survives a
@@ -178,8 +186,10 @@ class Engine {
   void settle_limits(App& app);
   void prune_outputs(App& app);
   void publish(App& app);
-  void save_state(const App& app, store::StateStore::Done done = nullptr);
-  void save_definition(App& app);
+  [[nodiscard]] store::SavedApp row_of(App& app);
+  void save_state(App& app);
+  void save_state(App& app, Done<> done);
+  void write_definition(std::shared_ptr<const core::AppDefinition> definition, Done<> done);
 
   [[nodiscard]] Result<void> check_dependencies(const core::AppDefinition& definition) const;
   [[nodiscard]] core::UnmetDependencies unmet_dependencies(const core::AppDefinition& definition) const;
@@ -191,7 +201,6 @@ class Engine {
   void instance_deleted(const std::string& name, std::uint32_t instance, std::uint32_t count);
 
   void restart(App& app);
-  void restart_all(const std::string& name);
   void roll(const std::string& name, bool all = false);
   void roll_next(const std::string& name);
   void roll_on(App& app);
@@ -234,7 +243,7 @@ class Engine {
 
   void create_on_demand(OnDemandRequest request, bool awaited, Done<RunTicket> started, Done<FinishedRun> finished);
   [[nodiscard]] Result<std::string> on_demand_name(const OnDemandRequest& request) const;
-  void answer_started(App& app, const std::string* failure);
+  void answer_started(App& app, const Error* failure);
   void watch_unattended(App& app);
   void answer_finished(App& app);
 
@@ -244,18 +253,45 @@ class Engine {
   void take_definition(core::AppDefinition definition, Expected expected, std::optional<AttachTarget> target,
                        Done<AppViewPtr> done);
   void find_target(core::AppDefinition definition, Expected expected, Done<AppViewPtr> done);
+  void write_new(std::shared_ptr<const core::AppDefinition> definition, std::optional<AttachTarget> target,
+                 Done<> done);
+  void write_changed(App& app, std::shared_ptr<const core::AppDefinition> definition,
+                     std::optional<AttachTarget> target, Done<> done);
   void definition_saved(std::shared_ptr<const core::AppDefinition> definition, std::uint64_t generation,
                         std::optional<AttachTarget> target, Done<AppViewPtr> done);
+  void change_status(App& app, bool enabled, Done<bool> done);
+  void ask_restart(App& app, Done<> done);
+  void carry_out_restart(App& app);
+  void remove_run(App& app, Done<> done);
   void when_settled(App& app, Done<AppViewPtr> done);
 
-  // Requests that change one app's definition file happen one after another: an action must end with release_name().
+  // Requests that change one app happen one after another: an action must end with release_name().
   void with_name(const std::string& name, std::move_only_function<void()> action);
+  template <typename T>
+  [[nodiscard]] bool is_crowded(const std::string& name, Done<T>& done);
   void release_name(const std::string& name);
   template <typename T>
   Done<T> releasing(std::string name, Done<T> done);
 
   Result<void> load();
-  void load_app(App& app, const store::SavedApp* saved, bool on_demand);
+  struct SavedRow;
+  using SavedRows = std::unordered_map<std::string, SavedRow>;
+  void load_registered(std::shared_ptr<const core::AppDefinition> definition, const SavedRows& rows,
+                       std::shared_ptr<const InvalidDefinition> invalid);
+  void load_invalid(const std::string& name, InvalidDefinition invalid, const SavedRows& rows);
+  void load_run(const SavedRow& row);
+  void load_app(App& app, const SavedRow* row, bool on_demand);
+  void take_saved_state(App& app, const std::string& text);
+
+  App& add_placeholder(const std::string& key, std::shared_ptr<const InvalidDefinition> invalid);
+  [[nodiscard]] bool may_be_of_unread(const std::string& key) const;
+  void adopt_unread(const std::string& key);
+  void leave_unrecovered(App& app);
+  void reread(std::vector<std::string> names);
+  void take_reread(const std::vector<std::string>& names, store::DefinitionStore::Loaded loaded);
+  void mend(const std::string& name, std::shared_ptr<const core::AppDefinition> definition);
+  void mend_placeholder(App& app, const core::AppDefinition& definition);
+  void watch_definitions();
   void recover(const std::vector<runtime::KnownRun>& known);
   void recover_app(App& app, const std::vector<const runtime::KnownRun*>& runs);
   void adopt_orphan(const runtime::KnownRun& run, const runtime::RunTag& tag);
@@ -280,6 +316,8 @@ class Engine {
   NotifySockets notify_;
   Watchdogs watchdogs_;
   LineWatch lines_;
+  DefinitionWatch definition_watch_;
+  std::shared_ptr<const InvalidDefinition> unread_folder_;  // the folder of definitions, when it could not be read
   std::unordered_map<std::string, AppPtr> apps_;
   DependencyGraph dependencies_;
   bool recovering_ = false;

@@ -99,7 +99,7 @@ void Engine::carry_out(App& app, const core::Effect& effect) {
         } else if constexpr (std::is_same_v<What, core::effect::PersistState>) {
           save_state(app);
         } else if constexpr (std::is_same_v<What, core::effect::PersistDefinition>) {
-          save_definition(app);
+          // Whoever asked for the change has written it: see engine_requests.cpp.
         } else {
           static_assert(std::is_same_v<What, core::effect::Delete>);
           delete_app(app);
@@ -144,6 +144,7 @@ void Engine::settle_limits(App& app) {
 
 // One file more than is shown: whoever waits for the rest of a run that was just replaced still gets it.
 void Engine::prune_outputs(App& app) {
+  if (app.placeholder) return;  // how many it wants to keep is not known
   while (app.kept_runs.size() > app.state.definition->stdout_cache_num + 1) {
     if (live_run(app, app.kept_runs.back()) != nullptr) return;  // it still writes; the next start looks again
     outputs_.remove(app.name(), app.kept_runs.back());
@@ -183,6 +184,11 @@ void Engine::publish(App& app) {
   }
   view->last_error = state.last_error().text;
   view->last_error_time = state.last_error().time;
+  if (app.invalid != nullptr) {
+    view->invalid = app.invalid;
+    view->last_error = "definition invalid: " + app.invalid->text();
+    view->last_error_time = app.invalid_since;
+  }
   view->tasks = app.tasks;
   directory_.publish(std::move(view));
   health_.follow(app.name(), app.generation, state.phase == core::Phase::running ? app.run_number : 0,
@@ -192,7 +198,7 @@ void Engine::publish(App& app) {
   roll_on(app);
 }
 
-void Engine::save_state(const App& app, store::StateStore::Done done) {
+store::SavedApp Engine::row_of(App& app) {
   boost::json::object saved = core::save_state(app.state, platform::now());
   if (app.run_number != 0) {
     saved["run_id"] = app.run_id.text();
@@ -207,24 +213,17 @@ void Engine::save_state(const App& app, store::StateStore::Done done) {
   save_cgroup("run_cgroup", app.run_id, app.saved_cgroup);
   if (app.outgoing_id) save_cgroup("outgoing_run_cgroup", *app.outgoing_id, app.saved_outgoing_cgroup);
   if (app.restart_past) saved["restart_past"] = *app.restart_past;
-  states_.save_app({app.name(), boost::json::serialize(saved), {}}, std::move(done));
+  if (app.attach) saved["attach"] = {{"pid", app.attach->pid}, {"start_ticks", app.attach->start_ticks}};
+  store::SavedApp row{app.name(), boost::json::serialize(saved), {}};
+  // With the state that it led to: one does not mean anything without the other.
+  if (app.copy_is_due && !app.placeholder && !app.state.on_demand && app.instance == 0)
+    row.definition = definitions_.to_copy(*app.state.definition);
+  app.copy_is_due = false;
+  return row;
 }
 
-void Engine::save_definition(App& app) {
-  if (app.state.on_demand || app.instance > 0) return;
-  if (app.state.definition->status != app.state.status) {
-    core::AppDefinition changed = *app.state.definition;
-    changed.status = app.state.status;
-    app.state.definition = std::make_shared<const core::AppDefinition>(std::move(changed));
-  }
-  definitions_.save(app.state.definition, [this, name = app.name(), generation = app.generation](Result<void> saved) {
-    boost::asio::post(context_, [this, name, generation, saved = std::move(saved)] {
-      if (!saved) spdlog::error("definition of {}: {}", name, saved.error().message);
-      App* written = find(name, generation);
-      if (written == nullptr) return;
-      for (auto& done : std::exchange(written->saved_waiters, {})) done(saved);
-    });
-  });
+void Engine::save_state(App& app) {
+  if (!app.is_being_removed) states_.save_app(row_of(app));
 }
 
 // The name is free when this returns. A run that still lives goes on ending as a run of no app.
@@ -248,7 +247,9 @@ void Engine::delete_app(App& app) {
   }
   for (const core::RunNumber kept : app.kept_runs) outputs_.remove(name, kept);
   if (app.run_number != 0) outputs_.remove(name, app.run_number);
-  if (!app.state.on_demand && app.instance == 0) definitions_.remove(name, nullptr);
+  // Its own policy must not remove a file that nobody has understood.
+  if (!app.state.on_demand && app.instance == 0 && !app.file_is_gone && app.invalid == nullptr)
+    definitions_.remove(name, nullptr);
   states_.delete_app(name);
   directory_.erase(name);
   health_.forget(name);
@@ -259,7 +260,6 @@ void Engine::delete_app(App& app) {
   removed(std::exchange(app.settled_waiters, {}));
   removed(std::exchange(app.started_waiters, {}));
   removed(std::exchange(app.finished_waiters, {}));
-  removed(std::exchange(app.saved_waiters, {}));
   const std::string public_name = app.public_name();
   const std::uint32_t instance = app.instance;
   const std::uint32_t count = app.instance_count;
@@ -341,8 +341,8 @@ void Engine::run_failed(LiveRun& run, std::string reason) {
   App* still = app_of(run);
   if (still == nullptr) return;
   if (!on_demand) return answer_started(*still, nullptr);
-  answer_started(*still, &reason);
-  delete_app(*still);
+  const Error refused{ErrorKind::invalid_argument, std::move(reason), {}};
+  answer_started(*still, &refused);
 }
 
 void Engine::run_exited(LiveRun& run) {

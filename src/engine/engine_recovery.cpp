@@ -1,6 +1,7 @@
 // Going on where an earlier daemon left off: definitions from YAML, state from SQLite, living and ended runs from the
 // keeper. A run belongs to its app's present life when it is the one that the saved state names, or a newer one (state
-// is saved a moment after it is decided); any other run is an orphan of a deleted app and is stopped.
+// is saved a moment after it is decided); any other run is an orphan of a deleted app and is stopped. What cannot be
+// read is not deleted: invalid_definitions.cpp.
 #include <algorithm>
 #include <unordered_set>
 #include <utility>
@@ -47,6 +48,31 @@ SavedRun saved_run(const boost::json::object& saved) {
   return run;
 }
 
+std::optional<AttachTarget> saved_target(const boost::json::object& saved) {
+  const auto* attach = saved.if_contains("attach");
+  if (attach == nullptr || !attach->is_object()) return std::nullopt;
+  const auto* pid = attach->get_object().if_contains("pid");
+  const auto* ticks = attach->get_object().if_contains("start_ticks");
+  if (pid == nullptr || !pid->is_int64() || ticks == nullptr || !ticks->is_number()) return std::nullopt;
+  boost::system::error_code error;
+  const auto start = ticks->to_number<std::uint64_t>(error);
+  if (error) return std::nullopt;
+  return AttachTarget{static_cast<pid_t>(pid->get_int64()), start};
+}
+
+// A cgroup is used again once it is empty. The keeper may still hold the exit of the run that had it before, and what
+// is in it now is not left over from that run.
+std::vector<runtime::KnownRun> with_own_cgroups(std::vector<runtime::KnownRun> runs) {
+  std::unordered_set<std::string> taken;
+  for (auto run = runs.rbegin(); run != runs.rend(); ++run) {  // the newest first
+    auto tag = runtime::RunTag::decode(run->tag);
+    if (!tag || tag->cgroup.empty() || taken.insert(tag->cgroup).second) continue;
+    tag->cgroup.clear();
+    run->tag = tag->encode();
+  }
+  return runs;
+}
+
 // A run that ended with the host did not end by itself: its app starts anew, whatever its exit policy.
 bool began_before_boot(std::optional<core::WallTime> start) {
   const auto boot = platform::ProcFs().boot_time();
@@ -59,60 +85,127 @@ bool ended_with_host(const runtime::KnownRun& run) {
 
 }  // namespace
 
+std::optional<bool> is_outdated(const runtime::RunTag& tag, const core::AppDefinition& definition) {
+  const std::string present = core::run_fingerprint(definition);
+  const auto version = present.find(':') + 1;
+  if (tag.made_of.substr(0, version) != present.substr(0, version)) return std::nullopt;
+  return tag.made_of != present;
+}
+
 Result<void> Engine::load() {
   auto saved = states_.load_apps();
   if (!saved) return std::unexpected(saved.error());
-  std::unordered_map<std::string, const store::SavedApp*> states;
-  for (const auto& app : *saved) states.emplace(app.name, &app);
+  SavedRows rows;
+  bool knows_registered = false;
+  for (auto& app : *saved) {
+    SavedRow row{.saved = std::move(app), .state = {}, .on_demand = false};
+    row.state = parse_object(row.saved.state);
+    // A damaged row with a definition may be of either kind. What has a file is looked for there.
+    row.on_demand = row.state ? row.state->contains("on_demand") : !row.saved.definition.empty();
+    knows_registered = knows_registered || (row.state && !row.on_demand);
+    const std::string name = row.saved.name;
+    rows.emplace(name, std::move(row));
+  }
 
   auto loaded = definitions_.load_all();
-  for (const auto& refused : loaded.refused)
-    spdlog::error("definition {} is left alone: {}", refused.file.filename().string(), refused.error.message);
-  for (auto& definition : loaded.definitions) {
-    const auto state_of = [&](const App& app) {
-      const auto state = states.find(app.name());
-      return state != states.end() && state->second->definition.empty() ? state->second : nullptr;
-    };
-    App& first = add_app(std::make_shared<const core::AppDefinition>(std::move(definition)));
-    dependencies_.set(first.name(), first.state.definition->depends_on);
-    first.instance_count = first.state.definition->instances;
-    load_app(first, state_of(first), false);
-    for (std::uint32_t k = 1; k < first.instance_count; ++k) {
-      App& instance = add_instance(first, k);
-      load_app(instance, state_of(instance), false);
-    }
+  if (loaded.unreadable && loaded.unreadable->kind == ErrorKind::not_found && !knows_registered) {
+    if (auto made = definitions_.make_folder(); !made) return made;  // the first start
+    loaded.unreadable.reset();
   }
-  for (const auto& app : *saved) {
-    if (apps_.contains(app.name)) continue;
-    auto json = app.definition.empty() ? fail(ErrorKind::not_found, "") : parse_object(app.definition);
-    auto parsed = json ? core::parse_definition(*json) : std::unexpected(json.error());
-    if (!parsed) {  // its YAML file was removed by hand, or the row is damaged
-      states_.delete_app(app.name);
-      continue;
-    }
-    parsed->definition.status = core::AppStatus::not_available;
-    if (const auto* owner = json->if_contains("owner"); owner != nullptr && owner->is_string())
-      parsed->definition.owner = owner->get_string();
-    load_app(add_app(std::make_shared<const core::AppDefinition>(std::move(parsed->definition))), &app, true);
+  if (loaded.unreadable) {
+    unread_folder_ = std::make_shared<const InvalidDefinition>(
+        InvalidDefinition{definitions_.directory().string(), 0, loaded.unreadable->message});
+    spdlog::error("no definition can be read: {}; every application goes on with what was known of it",
+                  unread_folder_->text());
+  }
+  for (auto& definition : loaded.definitions)
+    load_registered(std::make_shared<const core::AppDefinition>(std::move(definition)), rows, nullptr);
+  for (const auto& refused : loaded.refused) {
+    InvalidDefinition invalid{refused.file.string(), refused.line, refused.error.message};
+    spdlog::error("the definition is left alone: {}", invalid.text());
+    if (!refused.name.empty() && !apps_.contains(refused.name)) load_invalid(refused.name, std::move(invalid), rows);
+  }
+  for (const auto& [name, row] : rows) {
+    if (apps_.contains(name)) continue;
+    const auto [app, instance] = core::split_instance(name);
+    if (row.on_demand)
+      load_run(row);
+    else if (unread_folder_ != nullptr && instance == 0)
+      load_invalid(name, *unread_folder_, rows);
+    else if (!may_be_of_unread(name))
+      states_.delete_app(name);  // its YAML file was removed by hand
   }
   return {};
 }
 
-void Engine::load_app(App& app, const store::SavedApp* saved, bool on_demand) {
-  const core::AppStatus status = app.state.status;
-  if (on_demand) app.state.on_demand.emplace();
-  if (saved == nullptr) return;
-  const auto json = parse_object(saved->state);
-  if (!json) {
-    spdlog::error("state of {}: {}", app.name(), json.error().message);
+void Engine::load_registered(std::shared_ptr<const core::AppDefinition> definition, const SavedRows& rows,
+                             std::shared_ptr<const InvalidDefinition> invalid) {
+  const auto row_of = [&](const App& app) {
+    const auto row = rows.find(app.name());
+    return row != rows.end() && !row->second.on_demand ? &row->second : nullptr;
+  };
+  App& first = add_app(std::move(definition));
+  dependencies_.set(first.name(), first.state.definition->depends_on);
+  first.instance_count = first.state.definition->instances;
+  first.invalid = std::move(invalid);
+  first.invalid_since = platform::wall_now();
+  load_app(first, row_of(first), false);
+  for (std::uint32_t k = 1; k < first.instance_count; ++k) {
+    App& instance = add_instance(first, k);
+    instance.before = first.before == nullptr ? nullptr : definition_of(first.before, k);
+    load_app(instance, row_of(instance), false);
+  }
+}
+
+// On-demand runs have no file. A row that is damaged is kept, and so is its run.
+void Engine::load_run(const SavedRow& row) {
+  auto json = parse_object(row.saved.definition);
+  auto parsed = json ? core::parse_definition(*json) : std::unexpected(json.error());
+  const Error* problem = !parsed ? &parsed.error() : !row.state ? &row.state.error() : nullptr;
+  if (problem != nullptr) {
+    const InvalidDefinition invalid{(options_.home / "work/state.db").string(), 0,
+                                    "the row of " + row.saved.name + ": " + problem->message};
+    spdlog::error("an on-demand run goes on without its definition: {}", invalid.text());
+    App& app = add_placeholder(row.saved.name, std::make_shared<const InvalidDefinition>(invalid));
+    app.state.status = core::AppStatus::not_available;
+    load_app(app, &row, true);
+    constexpr std::chrono::hours kLongestLife{72};
+    if (!app.state.on_demand->remove_at) app.state.on_demand->remove_at = platform::now().steady + kLongestLife;
     return;
   }
+  parsed->definition.status = core::AppStatus::not_available;
+  if (const auto* owner = json->if_contains("owner"); owner != nullptr && owner->is_string())
+    parsed->definition.owner = owner->get_string();
+  load_app(add_app(std::make_shared<const core::AppDefinition>(std::move(parsed->definition))), &row, true);
+}
+
+// The state is as it was saved, its status too: where the definition on disk says something else, people have edited
+// it, and core::recover() decides what that means.
+void Engine::load_app(App& app, const SavedRow* row, bool on_demand) {
+  if (on_demand) app.state.on_demand.emplace();
+  if (row == nullptr) return;
+  if (!row->saved.definition.empty() && !on_demand && app.instance == 0) {
+    if (auto copy = definitions_.from_copy(row->saved.definition)) {
+      copy->name = app.name();
+      app.copy_is_due = !core::same_definition(*copy, *app.state.definition);
+      if (app.copy_is_due) app.before = std::make_shared<const core::AppDefinition>(std::move(*copy));
+    } else {
+      spdlog::error("the last good definition of {}: {}", app.name(), copy.error().message);
+    }
+  }
+  take_saved_state(app, row->saved.state);
+}
+
+void Engine::take_saved_state(App& app, const std::string& text) {
+  if (app.placeholder) app.unrecovered_state = text;
+  const auto json = parse_object(text);
+  if (!json) return spdlog::error("state of {}: {}", app.name(), json.error().message);
   if (auto state = core::load_state(app.state, *json, platform::now()); !state)
     spdlog::error("state of {}: {}", app.name(), state.error().message);
-  app.state.status = status;  // the definition on disk decides: people may edit it
   const SavedRun run = saved_run(*json);
   if (const auto* past = json->if_contains("restart_past"); past != nullptr && past->is_int64())
     app.restart_past = static_cast<core::RunNumber>(past->get_int64());
+  app.attach = saved_target(*json);
   app.saved_run_id = run.run_id;
   app.saved_outgoing_id = run.outgoing_id;
   app.saved_cgroup = run.cgroup;
@@ -124,11 +217,13 @@ void Engine::load_app(App& app, const store::SavedApp* saved, bool on_demand) {
   }
 }
 
-void Engine::recover(const std::vector<runtime::KnownRun>& known) {
+void Engine::recover(const std::vector<runtime::KnownRun>& listed) {
+  const std::vector<runtime::KnownRun> known = with_own_cgroups(listed);
   std::unordered_map<std::string, std::vector<const runtime::KnownRun*>> by_app;
   for (const auto& run : known) {
     const auto tag = runtime::RunTag::decode(run.tag);
     if (tag) taken_cgroups_.insert(tag->cgroup);
+    if (tag && tag->kind != runtime::RunKind::health && !tag->awaited) adopt_unread(tag->app);
     if (tag && tag->kind == runtime::RunKind::health)
       end_check(run, *tag);
     else if (tag && apps_.contains(tag->app))
@@ -148,10 +243,12 @@ void Engine::recover(const std::vector<runtime::KnownRun>& known) {
   sort_outputs();
   supervisor_.remove_stray_cgroups();
   notify_.remove_strays();
+  watch_definitions();
   spdlog::info("{} applications, {} runs found", apps_.size(), known.size());
 }
 
 void Engine::recover_app(App& app, const std::vector<const runtime::KnownRun*>& runs) {
+  if (app.placeholder && runs.empty()) return leave_unrecovered(app);
   const core::RunNumber saved_current = app.state.current_run;
   const core::RunNumber saved_last = app.state.last_run;
   const core::RunNumber saved_outgoing = app.state.outgoing_run;
@@ -225,11 +322,20 @@ void Engine::recover_app(App& app, const std::vector<const runtime::KnownRun*>& 
   const std::string name = app.name();
   const std::uint64_t generation = app.generation;
   const bool never_ran = app.state.on_demand && newest == nullptr && app.state.last_run == 0;
-  if (never_ran) return delete_app(app);  // its caller was never answered
+  if (never_ran && !app.placeholder) return delete_app(app);  // its caller was never answered
   std::vector<core::OtherRun> others;
   for (const auto& [run, tag] : older)
     others.push_back({tag.run_number, run->exit ? core::RecoveredRun::exited : core::RecoveredRun::running});
-  auto effects = core::recover(app.state, number, what, others, platform::now(), options_.policy);
+  const App* first = instance_of(app.public_name(), 0);
+  core::Recovery found{.newest_run = number, .what = what, .others = others};
+  found.before = app.before.get();
+  found.rolls = first != nullptr && first->instance_count > 1;
+  if (newest != nullptr && !app.placeholder) found.outdated = is_outdated(newest_tag, *app.state.definition);
+  auto effects = core::recover(app.state, found, platform::now(), options_.policy);
+  const bool differs = app.before != nullptr && core::needs_restart(*app.before, *app.state.definition);
+  if (found.rolls && what == core::RecoveredRun::running && found.outdated.value_or(differs) && !app.restart_past)
+    app.restart_past = app.state.last_run;
+  app.before.reset();
   for (const auto& [run, tag] : older) {
     if (tag.run_number != app.state.outgoing_run && tag.run_number != app.state.current_run) {
       adopt_orphan(*run, tag);  // its end is recorded
@@ -270,6 +376,7 @@ void Engine::sort_outputs() {
     const auto found = apps_.find(name);
     const auto orphan = orphan_numbers_.find(name);
     std::ranges::sort(numbers, std::greater<>{});
+    if (found == apps_.end() && may_be_of_unread(name)) continue;
     if (found == apps_.end()) {
       for (const auto number : numbers)
         if (orphan == orphan_numbers_.end() || orphan->second != number) outputs_.remove(name, number);

@@ -8,8 +8,6 @@
 
 namespace appmesh::engine {
 
-namespace {
-
 std::shared_ptr<const core::AppDefinition> definition_of(const std::shared_ptr<const core::AppDefinition>& shared,
                                                          std::uint32_t instance) {
   if (instance == 0) return shared;
@@ -17,8 +15,6 @@ std::shared_ptr<const core::AppDefinition> definition_of(const std::shared_ptr<c
   own->name = core::instance_key(shared->name, instance);
   return own;
 }
-
-}  // namespace
 
 Engine::App* Engine::instance_of(const std::string& name, std::uint32_t instance) {
   const auto found = apps_.find(core::instance_key(name, instance));
@@ -49,7 +45,6 @@ void Engine::scale(const std::string& name) {
   const std::uint32_t before = std::exchange(first->instance_count, wanted);
   for (std::uint32_t k = before; k < wanted; ++k) {
     App& added = add_instance(*first, k);
-    save_state(added);
     feed(added, core::event::Defined{unmet_dependencies(*added.state.definition)});
   }
   for (std::uint32_t k = wanted; k < before; ++k)
@@ -70,6 +65,7 @@ void Engine::redefine(const std::string& name, const std::shared_ptr<const core:
       app.restart_past = app.state.last_run;
       save_state(app);
     }
+    app.copy_is_due = true;
     feed(app, core::event::Redefined{definition_of(definition, app.instance), unmet_dependencies(*definition), rolls});
   });
   for_each_instance(name, [&](App& app) { settle_limits(app); });

@@ -29,15 +29,6 @@ void Engine::restart(App& app) {
   roll(app.public_name());
 }
 
-void Engine::restart_all(const std::string& name) {
-  for_each_instance(name, [&](App& app) {
-    // One that is just being started is as fresh as it gets.
-    app.restart_past = app.state.last_run - (app.state.phase == core::Phase::starting ? 1 : 0);
-    save_state(app);
-  });
-  roll(name, true);
-}
-
 // One that is under way sees what was added; when all are to have their turn it begins anew.
 void Engine::roll(const std::string& name, bool all) {
   const auto [turn, added] = rolls_.try_emplace(name);
@@ -132,7 +123,11 @@ void Engine::resume_rolls() {
   std::vector<std::string> names;
   for (const auto& [name, app] : apps_)
     if (app->restart_past) names.push_back(app->public_name());
-  for (const auto& name : names) roll(name);
+  for (const auto& name : names) {
+    App* first = instance_of(name, 0);
+    if (first == nullptr || first->placeholder) continue;
+    first->instance_count > 1 ? roll(name) : carry_out_restart(*first);
+  }
 }
 
 }  // namespace appmesh::engine

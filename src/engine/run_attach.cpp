@@ -93,6 +93,7 @@ LiveRun& RunSupervisor::attach(const core::AppDefinition& definition, std::uint6
   run.tag.app = definition.name;
   run.tag.run_number = number;
   run.tag.process_key = platform::random_hex(kProcessKeyBytes);
+  run.tag.made_of = core::run_fingerprint(definition);  // as far as a restart is concerned, it is this app's process
   runs_.emplace(run.id, std::move(owned));
   handlers_.on_created(run);
   const auto refuse = [&](std::string reason) -> LiveRun& {

@@ -163,6 +163,9 @@ LiveRun& RunSupervisor::start(const core::AppDefinition& definition, std::uint64
   run.tag.kind = kind;
   run.tag.awaited = awaited;
   run.tag.terminal = terminal.has_value();
+  // On-demand runs have one definition for life.
+  if (kind == runtime::RunKind::app && definition.status != core::AppStatus::not_available)
+    run.tag.made_of = core::run_fingerprint(definition);
   run.terminal_size = terminal;
   if (kind == runtime::RunKind::app) run.tag.process_key = platform::random_hex(kProcessKeyBytes);
   runs_.emplace(run.id, std::move(owned));

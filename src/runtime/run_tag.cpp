@@ -17,9 +17,10 @@ bool read_number(std::string_view text, Number& out) {
 }  // namespace
 
 std::string RunTag::encode() const {
-  return fmt::format("app={} run={} instance={} key={} cgroup={}{}{}{}{}{}", app, run_number, instance, process_key,
+  return fmt::format("app={} run={} instance={} key={} cgroup={}{}{}{}{}{}{}{}", app, run_number, instance, process_key,
                      cgroup, kind == RunKind::health ? " kind=health" : "", awaited ? " awaited=1" : "",
-                     notify.empty() ? "" : " notify=", notify, terminal ? " terminal=1" : "");
+                     notify.empty() ? "" : " notify=", notify, terminal ? " terminal=1" : "",
+                     made_of.empty() ? "" : " made_of=", made_of);
 }
 
 std::optional<RunTag> RunTag::decode(std::string_view text) {
@@ -36,6 +37,7 @@ std::optional<RunTag> RunTag::decode(std::string_view text) {
     if (key == "key") tag.process_key = value;
     if (key == "cgroup") tag.cgroup = value;
     if (key == "notify") tag.notify = value;
+    if (key == "made_of") tag.made_of = value;
     if (key == "terminal") tag.terminal = value == "1";
     if (key == "awaited") tag.awaited = value == "1";
     if (key == "kind" && value == "health") tag.kind = RunKind::health;

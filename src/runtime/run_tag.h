@@ -16,6 +16,7 @@ struct RunTag {
   std::string process_key;  // APP_MESH_PROCESS_KEY, 32 hex digits
   std::string cgroup;       // name below the daemon's parent group; empty: none
   std::string notify;       // name of its notify socket; empty: none
+  std::string made_of;      // core::run_fingerprint() of the definition that it was started with; empty: not known
   std::uint64_t run_number = 0;
   std::uint32_t instance = 0;
   RunKind kind = RunKind::app;

@@ -31,6 +31,11 @@ Result<bool> Revocations::revoke(const std::string& jti, core::WallTime accepted
   return true;
 }
 
+void Revocations::take_back(const std::string& jti) {
+  const std::lock_guard lock(mutex_);
+  if (revoked_.erase(jti) != 0) generation_.fetch_add(1, std::memory_order_release);
+}
+
 bool Revocations::contains(std::string_view jti) const {
   const std::shared_lock lock(mutex_);
   return revoked_.find(jti) != revoked_.end();

@@ -32,6 +32,9 @@ class Revocations {
   // dropped, as it is with the error unavailable: the set is full.
   Result<bool> revoke(const std::string& jti, core::WallTime accepted_until, core::WallTime now, Done done);
 
+  // What revoke() did is undone: it could not be stored, and whoever asked hears so.
+  void take_back(const std::string& jti);
+
   [[nodiscard]] bool contains(std::string_view jti) const;
   // Changes with every revocation.
   [[nodiscard]] std::uint64_t generation() const { return generation_.load(std::memory_order_acquire); }

@@ -132,6 +132,7 @@ Result<SecurityDocument> read_document(const YAML::Node& root) {
 
 Result<SecurityDocument> parse_security_yaml(const std::string& text) {
   if (text.size() > kMaxSecurityFileBytes) return bad("document", "value", "larger than 16 MiB");
+  if (text.find_first_not_of(" \t\r\n") == std::string::npos) return bad("document", "value", "the file is empty");
   try {
     return read_document(YAML::Load(text));
   } catch (const YAML::ParserException& e) {

@@ -297,9 +297,15 @@ Result<bool> Tokens::revoke(const Claims& claims, core::WallTime now, Revocation
   // Until the last second of the leeway, and one more because the store forgets what lies before its own present.
   const core::WallTime accepted_until =
       core::WallTime(std::chrono::seconds(claims.expires)) + kTokenLeeway + std::chrono::seconds(1);
-  auto revoked = revocations_.revoke(claims.jti, accepted_until, now, std::move(done));
-  if (revoked && *revoked && voided_) voided_(claims.jti);
-  return revoked;
+  // Void at once, so that of two who show it one wins; valid again when that cannot be made to last.
+  return revocations_.revoke(claims.jti, accepted_until, now,
+                             [this, jti = claims.jti, done = std::move(done)](Result<void> stored) mutable {
+                               if (!stored)
+                                 revocations_.take_back(jti);
+                               else if (voided_)
+                                 voided_(jti);
+                               done(std::move(stored));
+                             });
 }
 
 }  // namespace appmesh::security

@@ -89,7 +89,8 @@ class Tokens {
   // is not looked at. Errors: those of verify().
   [[nodiscard]] Result<std::shared_ptr<const Principal>> present(const Claims& claims) const;
 
-  // `voided` is called after each revoke() that voided a token, on its thread. Before the first request.
+  // `voided` is called for each token that was voided for good, on the thread of the revocation's `done`. Before the
+  // first request.
   void observe(std::function<void(const std::string& jti)> voided) { voided_ = std::move(voided); }
 
   // Voids a token that was verified here; see Revocations::revoke for the result and `done`.

@@ -93,7 +93,12 @@ Result<void> UserDirectory::reload() {
 Result<UserDirectory::Contents> UserDirectory::read() const {
   SecurityDocument document;
   auto text = platform::read_file(options_.file, kMaxSecurityFileBytes);
-  if (!text && text.error().kind == ErrorKind::not_found) {
+  std::error_code ignored;
+  // A link that leads nowhere is there: other users than it was to name must not come from elsewhere.
+  const bool is_absent =
+      std::filesystem::symlink_status(options_.file, ignored).type() == std::filesystem::file_type::not_found;
+  if (!text && !is_absent) return std::unexpected(text.error());
+  if (!text) {
     text = platform::read_file(options_.template_file, kMaxSecurityFileBytes);
   }
   if (text) {

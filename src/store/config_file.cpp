@@ -126,7 +126,36 @@ Result<json::object> parse_config_yaml(const std::string& text, const std::strin
 Result<json::object> read_config_file(const std::filesystem::path& file) {
   auto text = platform::read_file(file, kMaxConfigBytes);
   if (!text) return std::unexpected(text.error());
+  if (text->find_first_not_of(" \t\r\n") == std::string::npos)
+    return fail(ErrorKind::invalid_argument, file.string() + ": is empty: remove it to start with the defaults");
   return parse_config_yaml(*text, file.string());
+}
+
+std::string line_of_refusal(const std::filesystem::path& file, std::string_view message) {
+  constexpr std::string_view kStart = "configuration key ";
+  if (!message.starts_with(kStart)) return {};
+  std::string_view key = message.substr(kStart.size());
+  key = key.substr(0, key.find(':'));
+  const auto text = platform::read_file(file, kMaxConfigBytes);
+  if (!text) return {};
+  int line = 0;
+  try {
+    YAML::Node node = YAML::Load(*text);
+    while (!key.empty() && node.IsMap()) {
+      const std::string part(key.substr(0, key.find('.')));
+      YAML::Node next;
+      for (const auto& entry : node) {
+        if (!entry.first.IsScalar() || entry.first.Scalar() != part) continue;
+        line = entry.first.Mark().line + 1;
+        next.reset(entry.second);
+      }
+      key = key.size() > part.size() ? key.substr(part.size() + 1) : std::string_view{};
+      node.reset(next);
+    }
+  } catch (const YAML::Exception&) {
+    return {};
+  }
+  return line == 0 ? std::string{} : "line " + std::to_string(line) + ": ";
 }
 
 Result<void> write_config_file(const std::filesystem::path& file, const json::object& document) {

@@ -321,10 +321,15 @@ Result<Configuration::State> Configuration::read() const {
   const auto paths = home_paths(home_);
   for (const auto& file : {paths.config_file, paths.config / "config.yaml"}) {
     auto document = read_config_file(file);
-    if (!document && document.error().kind == ErrorKind::not_found) continue;
+    std::error_code ignored;
+    const bool is_absent =
+        std::filesystem::symlink_status(file, ignored).type() == std::filesystem::file_type::not_found;
+    if (!document && is_absent) continue;  // a link that leads nowhere is there
     if (!document) return std::unexpected(document.error());
     auto state = derive(std::move(*document));
-    if (!state) return fail(state.error().kind, file.string() + ": " + state.error().message);
+    if (!state)
+      return fail(state.error().kind,
+                  file.string() + ": " + line_of_refusal(file, state.error().message) + state.error().message);
     return state;
   }
   return derive({});

@@ -148,7 +148,7 @@ TEST_F(ConfigurationTest, TheEnvironmentOverridesKeysThatExist) {
 }
 
 TEST_F(ConfigurationTest, ABadValueInTheEnvironmentNamesTheVariable) {
-  EXPECT_THAT(load_error("", {{"APPMESH_REST_RestListenPort", "x"}}), HasSubstr("APPMESH_REST_RestListenPort"));
+  EXPECT_THAT(load_error("{}", {{"APPMESH_REST_RestListenPort", "x"}}), HasSubstr("APPMESH_REST_RestListenPort"));
 }
 
 TEST_F(ConfigurationTest, AnUpdateIsMergedDeeplySavedPrivatelyAndSurvivesAReload) {

@@ -28,6 +28,27 @@ std::string owner_of(const json::object& definition) {
   return owner != nullptr && owner->is_string() ? std::string{owner->get_string()} : std::string{};
 }
 
+// "behavior.exit" stands at its own line, or at that of "behavior".
+std::string at_line(const KeyLines& lines, std::string_view field) {
+  while (!field.empty()) {
+    if (const auto found = lines.find(field); found != lines.end())
+      return "line " + std::to_string(found->second) + ": ";
+    const auto dot = field.rfind('.');
+    field = dot == std::string_view::npos ? std::string_view{} : field.substr(0, dot);
+  }
+  return {};
+}
+
+// Errors of core name the field in quotes.
+std::unexpected<Error> at_line(const KeyLines& lines, Error error) {
+  const std::string_view message = error.message;
+  const auto open = message.find('\'');
+  const auto close = open == std::string_view::npos ? open : message.find('\'', open + 1);
+  if (close != std::string_view::npos)
+    error.message = at_line(lines, message.substr(open + 1, close - open - 1)) + error.message;
+  return std::unexpected(std::move(error));
+}
+
 json::object* secrets_of(json::object& definition) {
   json::value* secrets = definition.if_contains("sec_env");
   return secrets == nullptr ? nullptr : secrets->if_object();
@@ -76,21 +97,29 @@ Result<std::string> to_file_text(const core::AppDefinition& definition, const Se
 }
 
 Result<core::AppDefinition> from_file_text(std::string_view text, const std::string& name, const SecretBox& secrets) {
-  auto object = parse_yaml(text, wants_string);
+  if (text.find_first_not_of(" \t\r\n") == std::string_view::npos)
+    return fail(ErrorKind::invalid_argument, "the file is empty");
+  KeyLines lines;
+  auto object = parse_yaml(text, wants_string, &lines);
   if (!object) return std::unexpected(object.error());
   if (!object->contains("name")) (*object)["name"] = name;
-  if (auto done = unseal_secrets(*object, secrets); !done) return std::unexpected(done.error());
+  if (auto done = unseal_secrets(*object, secrets); !done)
+    return fail(done.error().kind, at_line(lines, "sec_env") + done.error().message);
   auto parsed = core::parse_definition(*object);
-  if (!parsed) return std::unexpected(parsed.error());
+  if (!parsed) return at_line(lines, parsed.error());
   if (!parsed->unknown_fields.empty()) {
     std::string names;
     for (const auto& field : parsed->unknown_fields) names += (names.empty() ? "" : ", ") + core::printable(field);
-    return fail(ErrorKind::invalid_argument, "unknown field: " + names);
+    return fail(ErrorKind::invalid_argument,
+                at_line(lines, parsed->unknown_fields.front()) + "unknown field: " + names);
   }
   if (parsed->definition.name != name) {
-    return fail(ErrorKind::invalid_argument,
-                "name: \"" + core::printable(parsed->definition.name) + "\" must equal the file's name, " + name);
+    return fail(ErrorKind::invalid_argument, at_line(lines, "name") + "name: \"" +
+                                                 core::printable(parsed->definition.name) +
+                                                 "\" must equal the file's name, " + name);
   }
+  if (parsed->definition.status == core::AppStatus::not_available)
+    return fail(ErrorKind::invalid_argument, at_line(lines, "status") + "status: 2 is for on-demand runs, use 0 or 1");
   if (auto done = core::require_program(parsed->definition); !done) return std::unexpected(done.error());
   return std::move(parsed->definition);
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <condition_variable>
 #include <map>
 #include <mutex>
@@ -10,6 +11,8 @@
 
 #include <sys/stat.h>
 
+#include <boost/json/parse.hpp>
+#include <boost/json/serialize.hpp>
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -20,15 +23,39 @@
 namespace appmesh::store {
 namespace {
 
-using platform::UniqueFd;
-
 constexpr std::size_t kMaxFiles = 100'000;
 constexpr std::string_view kSuffix = ".yaml";
+constexpr std::string_view kOtherSuffix = ".yml";
+
+// The daemon's own trouble with its own folder: a caller who lacks no right must not read that he does.
+Error as_own(const Error& error) {
+  if (error.kind == ErrorKind::insufficient_storage) return error;
+  return {ErrorKind::internal, error.message, error.message};
+}
+
+// Of a message that begins with "line 12: ".
+std::size_t line_of(std::string_view message) {
+  constexpr std::string_view kStart = "line ";
+  if (!message.starts_with(kStart)) return 0;
+  std::size_t line = 0;
+  const char* const first = message.data() + kStart.size();
+  std::from_chars(first, message.data() + message.size(), line);
+  return line;
+}
+
+// What a killed writer left behind: written but never renamed, so nobody was told that it is there.
+void remove_leftovers(int directory_fd, std::vector<std::string>& names) {
+  std::erase_if(names, [&](const std::string& name) {
+    if (!name.starts_with('.') || !name.ends_with(".tmp")) return false;
+    ::unlinkat(directory_fd, name.c_str(), 0);
+    return true;
+  });
+}
 
 class YamlDefinitionStore final : public DefinitionStore {
  public:
-  YamlDefinitionStore(std::filesystem::path directory, UniqueFd fd, const SecretBox& secrets)
-      : directory_(std::move(directory)), fd_(std::move(fd)), secrets_(secrets), writer_([this] { run(); }) {}
+  YamlDefinitionStore(std::filesystem::path directory, const SecretBox& secrets)
+      : directory_(std::move(directory)), secrets_(secrets), writer_([this] { run(); }) {}
 
   ~YamlDefinitionStore() override {
     {
@@ -42,33 +69,47 @@ class YamlDefinitionStore final : public DefinitionStore {
   YamlDefinitionStore(const YamlDefinitionStore&) = delete;
   YamlDefinitionStore& operator=(const YamlDefinitionStore&) = delete;
 
+  const std::filesystem::path& directory() const override { return directory_; }
+
+  Result<void> make_folder() override { return platform::make_dirs(directory_, 0700); }
+
   Loaded load_all() const override {
     Loaded loaded;
-    auto names = platform::list_directory(fd_.get(), kMaxFiles);
+    auto fd = platform::open_directory(directory_);
+    auto names = fd ? platform::list_directory(fd->get(), kMaxFiles) : std::unexpected(fd.error());
     if (!names) {
-      loaded.refused.push_back({directory_, names.error()});
+      loaded.unreadable = names.error();
       return loaded;
     }
+    remove_leftovers(fd->get(), *names);
     std::ranges::sort(*names);
-    for (const auto& file : *names) {
-      if (file.starts_with('.')) continue;
-      const auto refuse = [&](Error error) { loaded.refused.push_back({directory_ / file, std::move(error)}); };
-      if (file.ends_with(".yml")) refuse({ErrorKind::invalid_argument, "the file's name must end in .yaml", {}});
-      if (!file.ends_with(kSuffix)) continue;
-      const std::string name = file.substr(0, file.size() - kSuffix.size());
-      auto text = platform::read_file_at(fd_.get(), file, kMaxYamlBytes);
-      if (!text) {
-        refuse(text.error());
-        continue;
-      }
-      auto definition = from_file_text(*text, name, secrets_);
-      if (definition) {
-        loaded.definitions.push_back(std::move(*definition));
-      } else {
-        refuse(definition.error());
-      }
-    }
+    for (const auto& file : *names)
+      if (!file.starts_with('.') && (file.ends_with(kSuffix) || file.ends_with(kOtherSuffix)))
+        load_file(fd->get(), file, loaded);
     return loaded;
+  }
+
+  void load(std::vector<std::string> names, Reread done) override {
+    ask({{}, nullptr, [this, names = std::move(names), done = std::move(done)](const Result<void>&) mutable {
+           done(load_some(names));
+         }});
+  }
+
+  std::string to_copy(const core::AppDefinition& definition) const override {
+    auto object = core::write_definition(definition, core::SecretFields::include);
+    seal_secrets(object, secrets_);
+    return boost::json::serialize(object);
+  }
+
+  Result<core::AppDefinition> from_copy(const std::string& text) const override {
+    boost::system::error_code error;
+    auto value = boost::json::parse(text, error);
+    if (error || !value.is_object()) return fail(ErrorKind::internal, "the copy of a definition is damaged");
+    auto& object = value.get_object();
+    if (auto done = unseal_secrets(object, secrets_); !done) return std::unexpected(done.error());
+    auto parsed = core::parse_definition(object);
+    if (!parsed) return std::unexpected(parsed.error());
+    return std::move(parsed->definition);
   }
 
   void save(std::shared_ptr<const core::AppDefinition> definition, Done done) override {
@@ -118,17 +159,62 @@ class YamlDefinitionStore final : public DefinitionStore {
     }
   }
 
-  // Of several changes to one app only the last reaches the disk, and its outcome is theirs.
+  void load_file(int directory_fd, const std::string& file, Loaded& loaded) const {
+    std::string name = file.substr(0, file.rfind('.'));
+    if (!core::check_app_name(name)) name.clear();
+    const auto refuse = [&](Error error) {
+      const std::size_t line = line_of(error.message);
+      if (line != 0) error.message.erase(0, error.message.find(": ") + 2);
+      loaded.refused.push_back({directory_ / file, name, line, std::move(error)});
+    };
+    if (!file.ends_with(kSuffix)) return refuse({ErrorKind::invalid_argument, "the file's name must end in .yaml", {}});
+    if (name.empty()) return refuse({ErrorKind::invalid_argument, "the file's name is no name of an application", {}});
+    auto text = platform::read_file_at(directory_fd, file, kMaxYamlBytes);
+    if (!text) return refuse(text.error());
+    auto definition = from_file_text(*text, name, secrets_);
+    if (!definition) return refuse(definition.error());
+    loaded.definitions.push_back(std::move(*definition));
+  }
+
+  Loaded load_some(const std::vector<std::string>& names) const {
+    Loaded loaded;
+    auto fd = platform::open_directory(directory_);
+    if (!fd) {
+      loaded.unreadable = fd.error();
+      return loaded;
+    }
+    for (const auto& name : names)
+      for (const auto suffix : {kSuffix, kOtherSuffix}) {
+        const std::string file = name + std::string{suffix};
+        struct stat info{};
+        if (::fstatat(fd->get(), file.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0 && errno == ENOENT) continue;
+        load_file(fd->get(), file, loaded);
+        break;
+      }
+    return loaded;
+  }
+
+  // Of several changes to one app only the last reaches the disk, and its outcome is theirs. The folder is opened for
+  // each batch: it may have been exchanged, or be readable again.
   void carry_out(std::vector<Change>& batch) {
     std::map<std::string_view, const Change*> last;
-    for (const auto& change : batch) last[change.name] = &change;
+    for (const auto& change : batch)
+      if (!change.name.empty()) last[change.name] = &change;
+    if (last.empty()) {
+      for (auto& change : batch) change.done({});
+      return;
+    }
+    const auto fd = platform::open_directory(directory_);
     std::map<std::string_view, Result<void>> outcomes;
     std::vector<platform::NewContent> files;
     std::vector<std::string_view> written;
     bool erased = false;
     for (const auto& [name, change] : last) {
-      if (!change->definition) {
-        outcomes[name] = erase(change->name);
+      if (!fd) {
+        const bool is_gone = !change->definition && fd.error().kind == ErrorKind::not_found;
+        outcomes[name] = is_gone ? Result<void>{} : std::unexpected(as_own(fd.error()));
+      } else if (!change->definition) {
+        outcomes[name] = erase(fd->get(), change->name);
         erased = true;
       } else if (auto text = text_of(*change->definition)) {
         files.push_back({change->name + std::string{kSuffix}, std::move(*text)});
@@ -139,12 +225,19 @@ class YamlDefinitionStore final : public DefinitionStore {
     }
     // Writing syncs the directory, and with it what was erased before.
     if (!files.empty()) {
-      auto results = platform::write_files_atomic_at(fd_.get(), files, 0600);
-      for (std::size_t i = 0; i < written.size(); ++i) outcomes[written[i]] = std::move(results[i]);
+      auto results = platform::write_files_atomic_at(fd->get(), files, 0600);
+      for (std::size_t i = 0; i < written.size(); ++i) {
+        if (!results[i]) results[i] = std::unexpected(as_own(results[i].error()));
+        outcomes[written[i]] = std::move(results[i]);
+      }
     }
-    const Result<void> synced = erased && files.empty() ? platform::sync_fd(fd_.get()) : Result<void>{};
+    const Result<void> synced = erased && files.empty() ? platform::sync_fd(fd->get()) : Result<void>{};
     for (auto& change : batch) {
       if (!change.done) continue;
+      if (change.name.empty()) {
+        change.done({});
+        continue;
+      }
       const Result<void>& outcome = outcomes[change.name];
       change.done(outcome && !synced ? synced : outcome);
     }
@@ -155,15 +248,17 @@ class YamlDefinitionStore final : public DefinitionStore {
     return to_file_text(definition, secrets_);
   }
 
-  Result<void> erase(const std::string& name) const {
+  Result<void> erase(int directory_fd, const std::string& name) const {
     if (auto named = core::check_app_name(name); !named) return named;
-    const std::string file = name + std::string{kSuffix};
-    if (::unlinkat(fd_.get(), file.c_str(), 0) == 0 || errno == ENOENT) return {};
-    return platform::file_error("remove", directory_ / file, errno);
+    for (const auto suffix : {kOtherSuffix, kSuffix}) {
+      const std::string file = name + std::string{suffix};
+      if (::unlinkat(directory_fd, file.c_str(), 0) != 0 && errno != ENOENT)
+        return std::unexpected(as_own(platform::file_error("remove", directory_ / file, errno).error()));
+    }
+    return {};
   }
 
   const std::filesystem::path directory_;
-  const UniqueFd fd_;
   const SecretBox& secrets_;
 
   std::mutex mutex_;
@@ -176,24 +271,10 @@ class YamlDefinitionStore final : public DefinitionStore {
   std::thread writer_;  // last: it uses all of the above
 };
 
-// What a killed writer left behind: written but never renamed, so nobody was told that it is there.
-void remove_leftovers(int directory_fd) {
-  const auto names = platform::list_directory(directory_fd, kMaxFiles);
-  if (!names) return;
-  for (const auto& name : *names) {
-    if (name.starts_with('.') && name.ends_with(".tmp")) ::unlinkat(directory_fd, name.c_str(), 0);
-  }
-}
-
 }  // namespace
 
-Result<std::unique_ptr<DefinitionStore>> DefinitionStore::open(std::filesystem::path directory,
-                                                               const SecretBox& secrets) {
-  if (auto made = platform::make_dirs(directory, 0700); !made) return std::unexpected(made.error());
-  auto fd = platform::open_directory(directory);
-  if (!fd) return std::unexpected(fd.error());
-  remove_leftovers(fd->get());
-  return std::make_unique<YamlDefinitionStore>(std::move(directory), std::move(*fd), secrets);
+std::unique_ptr<DefinitionStore> DefinitionStore::open(std::filesystem::path directory, const SecretBox& secrets) {
+  return std::make_unique<YamlDefinitionStore>(std::move(directory), secrets);
 }
 
 }  // namespace appmesh::store

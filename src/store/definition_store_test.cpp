@@ -27,7 +27,11 @@ core::AppDefinition definition_of(const std::string& json) {
 
 class DefinitionStoreTest : public testing::Test {
  protected:
-  std::unique_ptr<DefinitionStore> open() { return DefinitionStore::open(dir / "apps", box).value(); }
+  std::unique_ptr<DefinitionStore> open() {
+    auto store = DefinitionStore::open(dir / "apps", box);
+    EXPECT_TRUE(store->make_folder());
+    return store;
+  }
   void write(const std::string& file, std::string_view text) {
     ASSERT_TRUE(platform::make_dirs(dir / "apps", 0700));
     ASSERT_TRUE(platform::write_file_atomic(dir / ("apps/" + file), text, 0644));
@@ -42,11 +46,15 @@ class DefinitionStoreTest : public testing::Test {
     store.flush();
     return outcome;
   }
+  static std::string text_of(const DefinitionStore::Refused& refused) {
+    const std::string line = refused.line == 0 ? "" : "line " + std::to_string(refused.line) + ": ";
+    return refused.file.filename().string() + ": " + line + refused.error.message;
+  }
   // The message for the one file that is refused.
   std::string refusal() {
     const auto loaded = open()->load_all();
     if (loaded.refused.size() != 1) return std::to_string(loaded.refused.size()) + " files refused";
-    return loaded.refused[0].file.filename().string() + ": " + loaded.refused[0].error.message;
+    return text_of(loaded.refused[0]);
   }
   platform::TestDirectory dir;
   SecretBox box = SecretBox::open(dir / "key").value();
@@ -99,7 +107,7 @@ TEST_F(DefinitionStoreTest, ASealedSecretCannotBeMovedToAnotherOwner) {
   std::string text = file("a.yaml");
   text.replace(text.find("alice"), 5, "mallory");
   write("a.yaml", text);
-  EXPECT_THAT(refusal(), HasSubstr("a.yaml: sec_env.TOKEN: the sealed value"));
+  EXPECT_THAT(refusal(), HasSubstr("sec_env.TOKEN: the sealed value"));
 }
 
 TEST_F(DefinitionStoreTest, NumbersInTextFieldsOfAHandWrittenFileAreTexts) {
@@ -131,19 +139,67 @@ TEST_F(DefinitionStoreTest, ABrokenFileIsNamedWithItsReasonAndLeavesTheOthers) {
   ASSERT_EQ(loaded.definitions.size(), 1U);
   EXPECT_EQ(loaded.definitions[0].name, "good");
   std::map<std::string, std::string> refused;
-  for (const auto& item : loaded.refused) refused[item.file.filename()] = item.error.message;
+  for (const auto& item : loaded.refused) refused[item.file.filename()] = text_of(item);
   EXPECT_EQ(refused.size(), 9U);
   EXPECT_THAT(refused["other.yml"], HasSubstr(".yaml"));
   EXPECT_THAT(refused["half.yaml"], HasSubstr("line "));
-  EXPECT_THAT(refused["typo.yaml"], HasSubstr("comand"));
-  EXPECT_THAT(refused["wrong.yaml"], HasSubstr("status"));
-  EXPECT_THAT(refused["renamed.yaml"], HasSubstr("\"original\" must equal the file's name"));
+  EXPECT_THAT(refused["typo.yaml"], HasSubstr("line 2: unknown field: comand"));
+  EXPECT_THAT(refused["wrong.yaml"], HasSubstr("line 2: field 'status'"));
+  EXPECT_THAT(refused["renamed.yaml"], HasSubstr("line 1: name: \"original\" must equal the file's name"));
   EXPECT_THAT(refused["none.yaml"], HasSubstr("command"));
   EXPECT_THAT(refused["bomb.yaml"], HasSubstr("anchors"));
   EXPECT_THAT(refused["huge.yaml"], HasSubstr("larger than"));
   EXPECT_TRUE(refused.contains("bad name.yaml"));
   EXPECT_FALSE(std::filesystem::exists(dir / "apps/.web.yaml.123.tmp"));
   EXPECT_TRUE(std::filesystem::exists(dir / "apps/readme.txt"));
+}
+
+TEST_F(DefinitionStoreTest, ARefusalKnowsTheAppAndTheLine) {
+  write("web.yaml", "command: sleep 1\nbehavior:\n  exit: restart\n  control:\n    nine: standby\n");
+  write("job.yml", "command: sleep 1\n");
+  write("empty.yaml", "");
+  write("bytes.yaml", "command: sleep 1\ndescription: \xff\n");
+  write("run.yaml", "command: sleep 1\n\nstatus: 2\n");
+  std::filesystem::create_symlink("nowhere", dir / "apps/link.yaml");
+  auto store = open();
+  std::map<std::string, std::size_t> lines;
+  for (const auto& item : store->load_all().refused) lines[item.name] = item.line;
+  EXPECT_THAT(lines, testing::UnorderedElementsAre(testing::Pair("web", 4), testing::Pair("job", 0),
+                                                   testing::Pair("empty", 0), testing::Pair("bytes", 2),
+                                                   testing::Pair("run", 3), testing::Pair("link", 0)));
+  write("web.yaml", "command: sleep 2\n");
+  DefinitionStore::Loaded again;
+  store->load({"web", "job", "link", "gone"}, [&](DefinitionStore::Loaded loaded) { again = std::move(loaded); });
+  store->flush();
+  ASSERT_EQ(again.definitions.size(), 1U);
+  EXPECT_EQ(again.definitions[0].command, "sleep 2");
+  EXPECT_EQ(again.refused.size(), 2U) << "job and link; gone is nowhere";
+}
+
+TEST_F(DefinitionStoreTest, AFolderThatCannotBeReadIsAnErrorOfEachCallUntilItCan) {
+  auto store = DefinitionStore::open(dir / "apps", box);
+  EXPECT_TRUE(store->load_all().unreadable);
+  const auto definition = definition_of(R"({"name": "a", "command": "true"})");
+  EXPECT_FALSE(save(*store, definition));
+  ASSERT_TRUE(platform::write_file_atomic(dir / "apps", "a file", 0600));
+  EXPECT_TRUE(store->load_all().unreadable);
+  EXPECT_FALSE(save(*store, definition));
+  std::filesystem::remove(dir / "apps");
+  ASSERT_TRUE(store->make_folder());
+  EXPECT_TRUE(save(*store, definition));
+  EXPECT_FALSE(store->load_all().unreadable);
+}
+
+TEST_F(DefinitionStoreTest, ACopyComesBackEqualAndHidesItsSecrets) {
+  auto store = open();
+  const auto definition =
+      definition_of(R"({"name": "a", "command": "true", "owner": "bob", "sec_env": {"K": "s3cret"}})");
+  const auto copy = store->to_copy(definition);
+  EXPECT_THAT(copy, Not(HasSubstr("s3cret")));
+  const auto back = store->from_copy(copy);
+  ASSERT_TRUE(back) << back.error().message;
+  EXPECT_TRUE(core::same_definition(definition, *back));
+  EXPECT_FALSE(store->from_copy("{\"name\":"));
 }
 
 TEST_F(DefinitionStoreTest, RemoveIsSuccessAlsoWhenNothingIsThere) {
@@ -196,7 +252,7 @@ TEST_F(DefinitionStoreTest, AWriterKilledAnywhereLosesNothingThatWasAnswered) {
     const pid_t child = ::fork();
     if (child == 0) {
       ::close(channel[0]);
-      auto store = DefinitionStore::open(dir / "apps", box).value();
+      auto store = open();
       for (std::int64_t version = 1;; ++version) {
         for (int app = 0; app < 8; ++app) {
           core::AppDefinition definition;

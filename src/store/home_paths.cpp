@@ -79,11 +79,11 @@ Result<void> make_home(const HomePaths& paths) {
   if (const auto parent = paths.home.parent_path(); !parent.empty()) std::filesystem::create_directories(parent, error);
   if (error) return fail_errno(ErrorKind::internal, "mkdir " + paths.home.parent_path().string(), error.value());
 
+  // Not paths.apps: a folder of definitions that is missing must not be taken for one that is empty.
   const Wanted all[] = {
-      {paths.home, 0755},      {paths.work, 0755},  {paths.work_config, 0700}, {paths.stdout_dir, 0700},
-      {paths.stdin_dir, 0700}, {paths.shell, 0700}, {paths.apps, 0700},        {paths.tmp, 0755},
-      {paths.notify, 0711},    {paths.run, 0700},   {paths.config, 0755},      {paths.templates, 0755},
-      {paths.ssl, 0755},
+      {paths.home, 0755},      {paths.work, 0755},   {paths.work_config, 0700}, {paths.stdout_dir, 0700},
+      {paths.stdin_dir, 0700}, {paths.shell, 0700},  {paths.tmp, 0755},         {paths.notify, 0711},
+      {paths.run, 0700},       {paths.config, 0755}, {paths.templates, 0755},   {paths.ssl, 0755},
   };
   for (const auto& wanted : all) {
     if (auto made = make_directory(wanted.path, wanted.mode); !made) return made;

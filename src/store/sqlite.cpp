@@ -1,5 +1,6 @@
 #include "store/sqlite.h"
 
+#include <cerrno>
 #include <utility>
 
 namespace appmesh::store {
@@ -9,10 +10,19 @@ constexpr int kMaxRowBytes = 16 << 20;
 
 SqlError error_of(sqlite3* handle, int code) {
   const char* message = handle != nullptr ? sqlite3_errmsg(handle) : sqlite3_errstr(code);
-  return {code & 0xff, message};
+  return {code & 0xff, message, handle != nullptr ? sqlite3_system_errno(handle) : 0};
 }
 
 }  // namespace
+
+Error SqlError::error() const {
+  // A full disk is SQLITE_FULL only where data is written: the files beside the database, and a quota, are I/O errors.
+  const bool is_io = code == SQLITE_IOERR || code == SQLITE_CANTOPEN;
+  const bool no_room = code == SQLITE_FULL || (is_io && (system_error == ENOSPC || system_error == EDQUOT));
+  return {no_room ? ErrorKind::insufficient_storage : ErrorKind::internal,
+          no_room ? "state database: no space left on the disk" : "state database: " + message,
+          {}};
+}
 
 bool SqlError::is_transient() const {
   switch (code) {
@@ -22,6 +32,7 @@ bool SqlError::is_transient() const {
     case SQLITE_LOCKED:
     case SQLITE_NOMEM:
     case SQLITE_CANTOPEN:
+    case SQLITE_READONLY:  // the file system was mounted again
       return true;
     default:
       return false;

@@ -19,7 +19,9 @@ namespace appmesh::store {
 struct SqlError {
   int code = SQLITE_ERROR;
   std::string message;
-  [[nodiscard]] Error error() const { return {ErrorKind::internal, "state database: " + message, {}}; }
+  int system_error = 0;  // errno of the call that failed, as far as SQLite tells
+  // insufficient_storage when the disk is full or the quota used up, else internal.
+  [[nodiscard]] Error error() const;
   // The world may be better later: disk full, I/O error, another process busy with the file.
   [[nodiscard]] bool is_transient() const;
 };

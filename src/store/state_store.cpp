@@ -7,6 +7,7 @@
 #include <mutex>
 #include <thread>
 #include <unordered_map>
+#include <utility>
 #include <variant>
 
 #include "platform/clock.h"
@@ -17,7 +18,8 @@ namespace appmesh::store {
 namespace {
 
 constexpr std::size_t kMaxBatch = 4096;  // bounds the WAL of one commit and the time until its first Done
-constexpr std::chrono::milliseconds kRetryPause{500};
+constexpr std::chrono::milliseconds kRetryPause{250};
+constexpr std::size_t kMinCompacted = 4096;  // writes that wait for a disk that takes nothing, before they are combined
 constexpr std::size_t kMaxCombinedBytes = 1 << 20;  // of a save that may be combined: far less than SQLite refuses
 
 struct SaveApp {
@@ -34,11 +36,19 @@ struct ForgetExpired {
 struct Superseded {
   std::size_t by;
 };
-using Write = std::variant<SaveApp, DeleteApp, RunRecord, RevokedToken, ForgetExpired, AuditRecord, Superseded>;
+struct Barrier {};
+// Its asker was refused: it must not be carried out any more.
+struct Refused {};
+using Write =
+    std::variant<SaveApp, DeleteApp, RunRecord, RevokedToken, ForgetExpired, AuditRecord, Superseded, Barrier, Refused>;
+
+using Clock = std::chrono::steady_clock;
 
 struct Queued {
   Write write;
   StateStore::Done done;
+  bool is_request = false;  // a user waits for it
+  Clock::time_point asked{};
 };
 
 bool is_durable(const Queued& queued) {
@@ -48,7 +58,11 @@ bool is_durable(const Queued& queued) {
 bool is_urgent(const Queued& queued) {
   const bool is_of_app =
       std::holds_alternative<SaveApp>(queued.write) || std::holds_alternative<DeleteApp>(queued.write);
-  return is_durable(queued) || (is_of_app && queued.done);
+  return is_durable(queued) || std::holds_alternative<Barrier>(queued.write) || (is_of_app && queued.done);
+}
+
+bool is_request(const Queued& queued) {
+  return queued.done && is_urgent(queued);
 }
 
 bool is_large(const Queued& queued) {
@@ -56,8 +70,10 @@ bool is_large(const Queued& queued) {
   return save != nullptr && save->app.state.size() + save->app.definition.size() > kMaxCombinedBytes;
 }
 
-// Leaves one write for each app: the last, which takes over what the earlier ones would have left behind.
-void combine(std::vector<Queued>& batch) {
+// Leaves one write for each app: the last, which takes over what the earlier ones would have left behind. A write that
+// may yet be refused takes nothing over from one that may not.
+template <typename Queue>
+void combine(Queue& batch) {
   // A save that SQLite refuses must leave the app as the writes before it made it, so these are then carried out too.
   if (batch.size() < 2 || std::ranges::any_of(batch, is_large)) return;
   std::unordered_map<std::string_view, std::size_t> last;  // the names are those of writes that stay
@@ -67,6 +83,7 @@ void combine(std::vector<Queued>& batch) {
     if (save == nullptr && removal == nullptr) continue;
     const auto [later, is_last] = last.try_emplace(save != nullptr ? save->app.name : removal->name, i);
     if (is_last) continue;
+    if (batch[later->second].is_request && !batch[i].is_request) continue;
     if (auto* kept = std::get_if<SaveApp>(&batch[later->second].write); kept != nullptr && !kept->replaces) {
       if (removal != nullptr) {
         kept->replaces = true;
@@ -88,6 +105,8 @@ SqlResult<> carry_out(StateWriter& writer, const Write& write) {
     SqlResult<> operator()(const ForgetExpired& forget) const { return writer.forget_expired_tokens(forget.now); }
     SqlResult<> operator()(const AuditRecord& record) const { return writer.audit(record); }
     SqlResult<> operator()(const Superseded&) const { return {}; }
+    SqlResult<> operator()(const Barrier&) const { return {}; }
+    SqlResult<> operator()(const Refused&) const { return {}; }
   };
   return std::visit(Visitor{writer}, write);
 }
@@ -145,7 +164,17 @@ class SqliteStateStore final : public StateStore {
     const std::uint64_t until = asked_;
     urgent_until_ = until;
     if (ends_sleep()) work_.notify_one();
-    room_.wait(lock, [&] { return finished_ >= until; });
+    room_.wait(lock, [&] { return finished_ >= until || trouble_; });
+  }
+
+  void barrier(Done done) override {
+    if (is_idle()) return done({});
+    ask({Barrier{}, std::move(done)});
+  }
+
+  std::optional<Error> trouble() const override {
+    const std::lock_guard lock(mutex_);
+    return trouble_;
   }
 
   std::size_t queued() const override {
@@ -220,13 +249,28 @@ class SqliteStateStore final : public StateStore {
   // What the writer thread sleeps for, so that only a write that ends the sleep pays for a wake-up.
   enum class Asleep : std::uint8_t { no, for_work, for_company };
 
+  [[nodiscard]] bool is_idle() const {
+    const std::lock_guard lock(mutex_);
+    return finished_ == asked_ && !trouble_;
+  }
+
   void ask(Queued queued) {
+    queued.is_request = is_request(queued);
+    queued.asked = Clock::now();
     bool wakes = false;
     {
       std::unique_lock lock(mutex_);
       // A Done may ask for more; the writer thread must not wait for itself.
       if (std::this_thread::get_id() != thread_.get_id()) {
-        room_.wait(lock, [&] { return queue_.size() < options_.queue_limit; });
+        room_.wait(lock, [&] { return queue_.size() < options_.queue_limit || trouble_; });
+      }
+      // Nobody may wait for a disk that may stay full for days. What is not recorded is not acknowledged either, so the
+      // keeper tells an exit again.
+      if (trouble_ && queue_.size() >= options_.queue_limit) {
+        const Error refusal = *trouble_;
+        lock.unlock();
+        if (queued.done) queued.done(std::unexpected(refusal));
+        return;
       }
       const bool urgent = is_urgent(queued);
       queue_.push_back(std::move(queued));
@@ -275,12 +319,17 @@ class SqliteStateStore final : public StateStore {
 
   // One transaction for the batch, tried again while the trouble may pass; then every Done hears how it ended.
   void commit(std::vector<Queued>& batch) {
-    const auto deadline = std::chrono::steady_clock::now() + options_.retry_for;
     std::vector<std::optional<SqlError>> refused(batch.size());
     SqlResult<> outcome = attempt(batch, refused);
-    while (!outcome && outcome.error().is_transient() && std::chrono::steady_clock::now() < deadline && pause()) {
+    while (!outcome && outcome.error().is_transient()) {
+      note_trouble(outcome.error().error());
+      if (!pause()) break;
+      const Error reason = outcome.error().error();
+      refuse_requests(batch, reason);
+      refuse_waiting(reason);
       outcome = attempt(batch, refused);
     }
+    if (outcome) note_trouble(std::nullopt);
     for (std::size_t i = batch.size(); i-- > 0;) {
       if (const auto* superseded = std::get_if<Superseded>(&batch[i].write)) refused[i] = refused[superseded->by];
     }
@@ -313,6 +362,57 @@ class SqliteStateStore final : public StateStore {
     }
     if (auto committed = writer_.commit(); !committed) return give_up(committed.error());
     return {};
+  }
+
+  void note_trouble(std::optional<Error> trouble) {
+    bool told = false;
+    {
+      const std::lock_guard lock(mutex_);
+      told = trouble.has_value() && !trouble_;
+      trouble_ = std::move(trouble);
+    }
+    if (told) room_.notify_all();  // who waits for room or for a flush waits no longer
+  }
+
+  // Who asked long enough ago hears no, and the write is taken out: it must not happen later, behind his back.
+  template <typename Queue>
+  [[nodiscard]] std::vector<Done> take_impatient(Queue& queue) const {
+    std::vector<Done> askers;
+    const auto limit = Clock::now() - options_.patience;
+    for (Queued& queued : queue) {
+      if (!queued.is_request || !queued.done || queued.asked > limit) continue;
+      askers.push_back(std::exchange(queued.done, nullptr));
+      if (!std::holds_alternative<Superseded>(queued.write)) queued.write = Refused{};
+    }
+    return askers;
+  }
+
+  void refuse_requests(std::vector<Queued>& batch, const Error& reason) {
+    for (auto& done : take_impatient(batch)) done(std::unexpected(reason));
+  }
+
+  void refuse_waiting(const Error& reason) {
+    std::vector<Done> askers;
+    {
+      const std::lock_guard lock(mutex_);
+      askers = take_impatient(queue_);
+      if (queue_.size() >= std::max(kMinCompacted, 2 * compacted_)) compact();
+    }
+    for (auto& done : askers) done(std::unexpected(reason));
+  }
+
+  // With the mutex held: a disk may take nothing for long, and each app needs its last state only.
+  void compact() {
+    combine(queue_);
+    // What superseded them is still in the queue, so whoever waits for such a write waits for that one.
+    const auto nothing_left = [](const Queued& queued) {
+      return !queued.done &&
+             (std::holds_alternative<Superseded>(queued.write) || std::holds_alternative<Refused>(queued.write));
+    };
+    finished_ += std::erase_if(queue_, nothing_left);
+    for (Queued& queued : queue_)
+      if (std::holds_alternative<Superseded>(queued.write)) queued.write = Barrier{};
+    compacted_ = queue_.size();
   }
 
   // False when the store is being closed: then the last attempt was the last.
@@ -353,6 +453,8 @@ class SqliteStateStore final : public StateStore {
   std::uint64_t asked_ = 0;
   std::uint64_t urgent_until_ = 0;  // the asked_ of the last urgent write
   std::uint64_t finished_ = 0;
+  std::size_t compacted_ = 0;     // writes that compact() left last
+  std::optional<Error> trouble_;  // why the last attempt failed, while nothing could be written since
   Asleep asleep_ = Asleep::no;
   bool stopping_ = false;
   StateWriter writer_;  // the writer thread's alone

@@ -11,6 +11,11 @@
 // a save_app() or delete_app() that somebody waits for (it has a Done), flush(), the close of the store. Never urgent:
 // record_run(), and the writes without a Done. Of several writes of one app in one commit only the outcome is carried
 // out.
+//
+// While the disk takes nothing (it is full, or fails), a write that somebody waits for is refused after
+// Options::patience and is then not carried out later either; whoever asked writes again what is true. All other writes
+// wait for better times in order, as long as it takes: nobody was told anything yet.
+// docs/decisions/0019-durable-answers.md says why.
 #pragma once
 
 #include <cstdint>
@@ -76,10 +81,10 @@ class StateStore {
     std::chrono::hours history_age{24 * 90};    // likewise
     std::int64_t audit_entries = 100'000;       // older ones are forgotten, oldest first
     std::uint64_t history_total = 500'000;      // runs of all apps together (each on-demand run is an app of its own)
-    std::chrono::seconds retry_for{30};         // a full disk or an I/O error: how long a batch is tried again
+    std::chrono::milliseconds patience{1000};   // a full disk or an I/O error: how long a write with an asker is tried
     std::chrono::milliseconds commit_delay{5};  // how long a write without hurry waits for others; 0: not at all
     std::size_t queue_limit =
-        100'000;  // writes waiting; beyond it the asker waits (never the engine: it is warned at half)
+        100'000;  // writes waiting; beyond it the asker waits, or is refused while the disk takes nothing
   };
 
   static Result<std::unique_ptr<StateStore>> open(const std::filesystem::path& file, Options options);
@@ -93,7 +98,12 @@ class StateStore {
   virtual void record_run(RunRecord run, Done done = nullptr) = 0;
   virtual void revoke_token(RevokedToken token, Done done) = 0;     // durable, urgent
   virtual void audit(AuditRecord record, Done done = nullptr) = 0;  // not urgent even with a Done
-  virtual void flush() = 0;  // returns when all that was asked before it is committed and its Dones have run
+  virtual void flush() = 0;  // returns when all that was asked before it is committed and its Dones have run, or when
+                             // the disk takes nothing at the moment
+  // `done` when all that was asked before is committed; urgent. It runs at once, in the call, when nothing waits.
+  virtual void barrier(Done done) = 0;
+  // The reason when the last attempt to commit failed and nothing could be written since.
+  [[nodiscard]] virtual std::optional<Error> trouble() const = 0;
   // Writes asked for and not yet committed: for a metric and for the warning at half of the limit.
   [[nodiscard]] virtual std::size_t queued() const { return 0; }
 

@@ -419,36 +419,53 @@ class FullDisk {
   rlimit before_{};
 };
 
-TEST_F(StateStoreTest, AFullDiskIsToldToEveryAskerOnceTheRetriesAreOver) {
-  auto store = open({.retry_for = seconds{0}});
+TEST_F(StateStoreTest, OnAFullDiskWhoWaitsIsRefusedAndTheRestIsWrittenWhenThereIsRoomAgain) {
+  auto store = open({.patience = std::chrono::milliseconds{0}});
   store->flush();
-  Result<void> outcome;
+  std::promise<Result<void>> saved;
+  std::promise<Result<void>> barrier;
+  std::promise<Result<void>> recorded;
   {
     const FullDisk full;
-    store->record_run(run_of("web", 1), [&](Result<void> done) { outcome = std::move(done); });
-    store->flush();
+    store->save_app({"web", R"({"v":1})", ""});
+    store->record_run(run_of("web", 1), [&](Result<void> done) { recorded.set_value(std::move(done)); });
+    store->save_app({"web", R"({"v":2})", ""}, [&](Result<void> done) { saved.set_value(std::move(done)); });
+    store->barrier([&](Result<void> done) { barrier.set_value(std::move(done)); });
+    const auto refused = saved.get_future().get();
+    ASSERT_FALSE(refused);
+    EXPECT_THAT(refused.error().message, HasSubstr("state database"));
+    EXPECT_FALSE(barrier.get_future().get());
+    EXPECT_TRUE(store->trouble());
+    store->flush();  // does not wait for a disk that may stay full
   }
-  ASSERT_FALSE(outcome);
-  EXPECT_THAT(outcome.error().message, HasSubstr("state database"));
-  store->record_run(run_of("web", 2), [&](Result<void> done) { outcome = std::move(done); });
-  store->flush();
-  EXPECT_TRUE(outcome) << "the store goes on when there is room again";
+  EXPECT_TRUE(recorded.get_future().get());
+  EXPECT_FALSE(store->trouble());
   EXPECT_EQ(store->runs("web", 10, std::nullopt).value().size(), 1U);
+  const auto apps = store->load_apps().value();
+  ASSERT_EQ(apps.size(), 1U);
+  EXPECT_EQ(apps[0].state, R"({"v":1})") << "what was refused is not written later";
+  store->barrier([](Result<void> done) { EXPECT_TRUE(done); });
 }
 
 TEST_F(StateStoreTest, ExitsQueuedWhileTheDiskIsFullAreWrittenWhenThereIsRoomAgain) {
-  auto store = open({.retry_for = seconds{60}});
-  int good = 0;
+  auto store = open({});
+  std::atomic<int> good = 0;
+  std::promise<void> all;
   {
     const FullDisk full;
-    for (int i = 0; i < 100; ++i) {
-      store->record_run(run_of("web", i), [&](Result<void> done) { good += done ? 1 : 0; });
+    for (int i = 0; i < 10'000; ++i) {
+      store->save_app({"web", std::to_string(i), ""});
+      if (i % 100 != 0) continue;
+      store->record_run(run_of("web", i / 100), [&](Result<void> done) {
+        if (done && ++good == 100) all.set_value();
+      });
     }
-    ::usleep(50'000);  // let the first attempt meet the full disk; too short a time would only test less
+    ::usleep(600'000);  // two attempts meet the full disk; too short a time would only test less
   }
+  all.get_future().get();
   store->flush();
-  EXPECT_EQ(good, 100);
   EXPECT_EQ(store->runs("web", 1000, std::nullopt).value().size(), 100U);
+  EXPECT_EQ(store->load_apps().value()[0].state, "9999");
 }
 
 TEST_F(StateStoreTest, AWriterKilledAnywhereLosesNothingThatWasAnswered) {

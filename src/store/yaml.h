@@ -2,7 +2,9 @@
 // or tags, no key twice, bounded size and depth; quoted scalars are always strings. Pure functions, any thread.
 #pragma once
 
+#include <cstddef>
 #include <functional>
+#include <map>
 #include <span>
 #include <string>
 #include <string_view>
@@ -22,10 +24,14 @@ using YamlPath = std::span<const std::string>;
 // Says whether the place wants a string: then 0123, true and 1.50 are texts there, without quotes too.
 using WantsString = std::function<bool(YamlPath)>;
 
+// Where the keys of a document stand: "env.PATH" to its line, from 1. Keys inside sequences are left out.
+using KeyLines = std::map<std::string, std::size_t, std::less<>>;
+
 // The document must be a mapping. Unquoted scalars elsewhere follow the YAML 1.2 core schema, but for numbers with
 // leading zeros, octal and hexadecimal ones, which stay texts. Errors: invalid_argument or too_large, with line and
 // reason.
-[[nodiscard]] Result<boost::json::object> parse_yaml(std::string_view text, const WantsString& wants_string);
+[[nodiscard]] Result<boost::json::object> parse_yaml(std::string_view text, const WantsString& wants_string,
+                                                     KeyLines* lines = nullptr);
 
 // Block style, keys in the order given. What this writes parses back to an equal object (doubles included), whatever
 // wants_string says.

@@ -4,6 +4,8 @@
 #include <sstream>
 
 #include <boost/json/array.hpp>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/exceptions.h>
 #include <yaml-cpp/parser.h>
@@ -32,7 +34,8 @@ std::string at_line(const YAML::Mark& mark, std::string_view reason) {
 // Builds the value from the parser's events, so no node graph is made and an alias cannot multiply anything.
 class Builder : public YAML::EventHandler {
  public:
-  explicit Builder(const WantsString& wants_string) : wants_string_(wants_string) {}
+  explicit Builder(const WantsString& wants_string, KeyLines* lines = nullptr)
+      : wants_string_(wants_string), lines_(lines) {}
 
   json::value& root() { return root_; }
 
@@ -61,6 +64,8 @@ class Builder : public YAML::EventHandler {
       }
       path_.back() = value;
       frames_.back().has_key = true;
+      if (lines_ != nullptr && std::ranges::none_of(path_, &std::string::empty))
+        lines_->emplace(fmt::format("{}", fmt::join(path_, ".")), static_cast<std::size_t>(mark.line) + 1);
       return;
     }
     if (text || wants_string_(place())) {
@@ -135,6 +140,7 @@ class Builder : public YAML::EventHandler {
   }
 
   const WantsString& wants_string_;
+  KeyLines* lines_;
   json::value root_;
   std::vector<Frame> frames_;
   std::vector<std::string> path_;  // one key for each frame
@@ -167,16 +173,23 @@ json::value resolve_plain_scalar(std::string_view text) {
   return negative ? -real : real;
 }
 
-Result<json::object> parse_yaml(std::string_view text, const WantsString& wants_string) {
+Result<json::object> parse_yaml(std::string_view text, const WantsString& wants_string, KeyLines* lines) {
   if (text.size() > kMaxYamlBytes) {
     return fail(ErrorKind::too_large, "larger than " + std::to_string(kMaxYamlBytes) + " bytes");
   }
-  if (!core::is_utf8(text)) return fail(ErrorKind::invalid_argument, "not UTF-8 text");
-  if (text.find('\0') != std::string_view::npos) return fail(ErrorKind::invalid_argument, "holds a NUL byte");
+  for (std::size_t line = 1, from = 0; from < text.size(); ++line) {
+    const auto end = std::min(text.find('\n', from), text.size());
+    const auto part = text.substr(from, end - from);
+    const char* problem = !core::is_utf8(part)                        ? "not UTF-8 text"
+                          : part.find('\0') != std::string_view::npos ? "holds a NUL byte"
+                                                                      : nullptr;
+    if (problem != nullptr) return fail(ErrorKind::invalid_argument, fmt::format("line {}: {}", line, problem));
+    from = end + 1;
+  }
   try {
     std::istringstream stream{std::string{text}};
     YAML::Parser parser{stream};
-    Builder builder{wants_string};
+    Builder builder{wants_string, lines};
     if (!parser.HandleNextDocument(builder) || !builder.root().is_object()) {
       return fail(ErrorKind::invalid_argument, "the file must be a mapping of fields to values");
     }

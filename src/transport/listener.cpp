@@ -301,7 +301,7 @@ Result<std::unique_ptr<Listener>> Listener::start(const ListenOptions& options, 
   ::signal(SIGPIPE, SIG_IGN);
   auto acceptor =
       std::make_shared<Acceptor>(options, pool, std::move(make_session), std::move(*tls), std::move(*listening));
-  acceptor->start();
+  if (!options.hold) acceptor->start();
   return std::unique_ptr<Listener>(new Listener(std::move(acceptor), options.tls.offer_http));
 }
 
@@ -309,6 +309,9 @@ Listener::Listener(std::shared_ptr<Acceptor> acceptor, bool offer_http)
     : acceptor_(std::move(acceptor)), offer_http_(offer_http) {}
 Listener::~Listener() {
   stop();
+}
+void Listener::begin() {
+  acceptor_->start();
 }
 std::uint16_t Listener::port() const {
   return acceptor_->port();

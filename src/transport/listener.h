@@ -37,6 +37,8 @@ struct ListenOptions {
   std::size_t connections = 10'000;  // more wait in the backlog
   // So many connections share a thread before the next one is used; 0: they take the threads in turns.
   std::size_t fill_thread = 0;
+  // Bind and listen, but take nobody until begin(): who connects before waits in the backlog.
+  bool hold = false;
 };
 
 class Listener {
@@ -47,6 +49,9 @@ class Listener {
   ~Listener();
   Listener(const Listener&) = delete;
   Listener& operator=(const Listener&) = delete;
+
+  // After ListenOptions::hold, once.
+  void begin();
 
   [[nodiscard]] std::uint16_t port() const;
   [[nodiscard]] std::size_t connections() const;  // now

@@ -103,6 +103,6 @@ def test_a_definition_edited_by_hand_is_read_at_the_next_start_and_a_broken_one_
     (folder / "bad.yaml").write_text("command: [unclosed\n")
     fresh_daemon.start()
     assert admin.app("good")["description"] == "after"
-    assert "bad" not in admin.apps()
+    assert "invalid" in admin.app("bad") and "pid" not in admin.app("bad")
     assert (folder / "bad.yaml").read_text() == "command: [unclosed\n", "the file is left alone"
     assert "bad.yaml" in fresh_daemon.log_tail(400)

@@ -115,15 +115,35 @@ void World::user_acts() {
     case 3:
     case 4:
     case 5:
-      return feed(event::Disabled{});
+      return change_status(AppStatus::disabled);
     case 6:
     case 7:
     case 8:
     case 9:
-      return feed(event::Enabled{});
+      return change_status(AppStatus::enabled);
     default:
       return redefine();
   }
+}
+
+// A request that changes the file: all that was decided before is on disk by then, and what follows from it comes
+// after. False: the daemon died in between.
+bool World::write_file(std::shared_ptr<const AppDefinition> definition) {
+  durable_ = saves_.size();
+  file_ = std::move(definition);
+  if (calm_ || accidents_ == 0 || !one_in(10)) return true;
+  note("the daemon dies after a file was written");
+  daemon_died_ = true;
+  return false;
+}
+
+void World::change_status(AppStatus status) {
+  if (!state_.on_demand && state_.status != status) {
+    auto d = std::make_shared<AppDefinition>(*state_.definition);
+    d->status = status;
+    if (!write_file(std::move(d))) return;
+  }
+  feed(status == AppStatus::enabled ? Event(event::Enabled{}) : Event(event::Disabled{}));
 }
 
 void World::redefine() {
@@ -158,8 +178,7 @@ void World::redefine() {
     default:
       break;
   }
-  file_ = d;  // on disk before the answer, so before anything else
-  feed(event::Redefined{d, unmet(*d)});
+  if (write_file(d)) feed(event::Redefined{d, unmet(*d)});
 }
 
 // A run, chosen by chance, goes on by one step.
@@ -320,7 +339,7 @@ void World::crash_daemon(bool with_host) {
   state_.definition = file_;
   state_.status = file_->status;
   if (!saves_.empty()) {
-    const auto loaded = load_state(state_, saves_.back(), now());
+    const auto loaded = load_state(state_, saves_.back().state, now());
     require(loaded.has_value(), "what was saved can be loaded");
   } else if (on_demand) {
     state_.on_demand = on_demand;
@@ -329,7 +348,8 @@ void World::crash_daemon(bool with_host) {
   state_.waiting_for = unmet(*state_.definition);
   db_is_ready_ = db_was_ready;
   if (!state_.definition->depends_on.empty()) inbox_.push_back(event::DependenciesChanged{unmet(*state_.definition)});
-  auto effects = recover(with_host, lost_one);
+  const auto before = saves_.empty() ? nullptr : saves_.back().definition;
+  auto effects = recover(with_host, lost_one, before.get());
   for (auto& [number, run] : runs_) {
     if (!run.exited) continue;
     inbox_.push_back(event::RunExited{.run = number, .return_code = run.code, .known = run.code_known});
@@ -338,7 +358,7 @@ void World::crash_daemon(bool with_host) {
 }
 
 // What the keeper lists, told as the engine tells it: the newest run and the others.
-std::vector<Effect> World::recover(bool with_host, bool lost_one) {
+std::vector<Effect> World::recover(bool with_host, bool lost_one, const AppDefinition* before) {
   std::vector<OtherRun> others;
   for (const auto& [number, run] : runs_)
     if (!run.forgotten) others.push_back({number, run.alive ? RecoveredRun::running : RecoveredRun::exited});
@@ -353,7 +373,10 @@ std::vector<Effect> World::recover(bool with_host, bool lost_one) {
                    kPhases[static_cast<std::size_t>(state_.phase)], state_.current_run, state_.outgoing_run, newest.run,
                    std::array{"none", "running", "exited", "lost"}[static_cast<std::size_t>(newest.what)],
                    others.size()));
-  auto effects = core::recover(state_, newest.run, newest.what, others, now(), policy_);
+  Recovery found{.newest_run = newest.run, .what = newest.what, .others = others, .before = before};
+  if (const auto run = runs_.find(newest.run); run != runs_.end() && run->second.made_of != nullptr)
+    found.outdated = needs_restart(*run->second.made_of, *file_);
+  auto effects = core::recover(state_, found, now(), policy_);
   // What the app does not own is an orphan, and the engine's to end.
   for (auto& [number, run] : runs_) {
     if (number == state_.current_run || number == state_.outgoing_run) continue;
@@ -435,7 +458,7 @@ void World::carry_out(const Effect& effect) {
   } else if (const auto* publish = std::get_if<effect::Publish>(&effect)) {
     if (publish->notice == Notice::exit) exit_published(publish->run);
   } else if (std::holds_alternative<effect::PersistState>(effect)) {
-    saves_.push_back(save_state(state_, now()));
+    saves_.push_back({save_state(state_, now()), state_.definition});
   } else if (std::holds_alternative<effect::PersistDefinition>(effect)) {
     file_ = state_.definition;
   } else {
@@ -465,7 +488,7 @@ void World::start_run(RunNumber number) {
   }
   earliest_start_.reset();
   ++counts_["runs asked for"];
-  runs_[number] = Run{};
+  runs_[number] = Run{.made_of = state_.definition};
 }
 
 void World::exit_published(RunNumber number) {
@@ -621,6 +644,9 @@ void World::settle() {
     require(!run.alive || known, fmt::format("run {} lives and nobody knows", number));
   }
   if (state_.on_demand) return;
+  require(state_.status == file_->status, "the status is that of the file");
+  if (const auto run = runs_.find(state_.current_run); phase == Phase::running && run != runs_.end())
+    require(!needs_restart(*run->second.made_of, *file_), "what runs was started with the definition on disk");
   if (state_.status == AppStatus::disabled) return require(phase == Phase::idle, "a disabled app rests");
   const bool open = next_opening(d, wall_) == wall_;
   if (!open || is_recurring(d)) return;

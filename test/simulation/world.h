@@ -51,14 +51,17 @@ class World {
     bool stop_asked = false;
     bool drain_asked = false;
     bool gone = false;
-    bool forgotten = false;                  // its exit was acknowledged: only its cgroup is left, if that
-    std::optional<std::size_t> recorded_at;  // the save that holds its exit
+    std::shared_ptr<const core::AppDefinition> made_of;  // what its tag says
+    bool forgotten = false;                              // its exit was acknowledged: only its cgroup is left, if that
+    std::optional<std::size_t> recorded_at;              // the save that holds its exit
   };
 
   // What may happen.
   void define();
   void user_acts();
   void redefine();
+  void change_status(core::AppStatus status);
+  bool write_file(std::shared_ptr<const core::AppDefinition> definition);
   void keeper_acts();
   void answer_spawn(core::RunNumber number, Run& run, bool told);
   void end_main(core::RunNumber number, Run& run, int code);
@@ -71,7 +74,7 @@ class World {
   void write_disk();
   void crash_daemon(bool with_host);
   void lose_keeper();
-  [[nodiscard]] std::vector<core::Effect> recover(bool with_host, bool lost_one);
+  [[nodiscard]] std::vector<core::Effect> recover(bool with_host, bool lost_one, const core::AppDefinition* before);
 
   // The daemon.
   void feed(const core::Event& event);
@@ -104,7 +107,11 @@ class World {
 
   // On disk.
   std::shared_ptr<const core::AppDefinition> file_;
-  std::vector<boost::json::object> saves_;
+  struct Save {
+    boost::json::object state;
+    std::shared_ptr<const core::AppDefinition> definition;  // what led to the state
+  };
+  std::vector<Save> saves_;
   std::size_t durable_ = 0;  // how many of the saves survive a crash
 
   // In the daemon.
