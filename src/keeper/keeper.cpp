@@ -6,6 +6,7 @@
 
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -17,11 +18,11 @@
 namespace appmesh::keeper {
 namespace {
 
-// What an epoll event is about: one of these, kPidfdBase + the index of an adopted run, or a number for each
-// connection.
-enum Source : std::uint64_t { kSignals, kListener, kPidfdBase, kFirstConnection = std::uint64_t{1} << 32 };
-
 constexpr int kRequestsPerTurn = 32;  // then exits and other sources have their turn
+
+bool is_under_way(const SpawnBlock& block) {
+  return block.state == SpawnBlock::State::pending || block.state == SpawnBlock::State::given_up;
+}
 
 bool add(const Descriptor& epoll, int descriptor, std::uint32_t events, std::uint64_t source) {
   epoll_event event{.events = events, .data = {.u64 = source}};
@@ -52,7 +53,7 @@ int Keeper::open(const KeeperOptions& options, const char*& step) {
   if (!epoll_ || !add(epoll_, signals_.get(), EPOLLIN, kSignals)) return errno;
 
   step = "/dev/null";
-  if (const int error = spawner_.prepare(options.descriptor_limit); error != 0) return error;
+  if (const int error = spawner_.prepare(options.child_limits); error != 0) return error;
 
   step = "journal";
   Predecessor predecessor = Predecessor::none;
@@ -82,7 +83,7 @@ int Keeper::run() {
   epoll_event events[64];
   for (;;) {
     if (ending_ && table_.living() == 0) return 0;
-    const int count = ::epoll_wait(epoll_.get(), events, 64, -1);
+    const int count = ::epoll_wait(epoll_.get(), events, 64, wait_ms());
     for (int i = 0; i < count; ++i) {
       const std::uint64_t source = events[i].data.u64;
       if (source == kSignals) {
@@ -102,6 +103,10 @@ int Keeper::run() {
         } else if ((events[i].events & (EPOLLHUP | EPOLLERR)) != 0) {
           drop_connection();
         }
+      } else if (source >= kStartBase) {
+        // The block may be of another start by now.
+        SpawnBlock& block = spawner_.at(static_cast<std::uint32_t>(source - kStartBase));
+        if (is_under_way(block) && block.has_ended()) start_ended(block);
       } else {
         Slot& slot = table_.at(static_cast<std::uint32_t>(source - kPidfdBase));
         reap();  // should it have become our child, this knows its status
@@ -109,6 +114,7 @@ int Keeper::run() {
         if (slot.state == RunState::running && ::poll(&ended, 1, 0) == 1) adopted_exited(slot);
       }
     }
+    give_up_late_starts();
     pump();
   }
 }
@@ -123,6 +129,8 @@ void Keeper::reap() {
     // libc's has no rusage.
     const long result = ::syscall(SYS_waitid, P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT, &usage);
     if (result != 0 || info.si_pid == 0) return;
+    // It may have exec'ed and ended before we heard of either.
+    if (SpawnBlock* const block = spawner_.find(info.si_pid); block != nullptr) start_ended(*block);
     Slot* const slot = table_.find_pid(info.si_pid);
     // An adopted run may be our child if its parent died; its pid may also be of a stranger by now.
     if (slot != nullptr && slot->state == RunState::running &&
@@ -156,7 +164,12 @@ void Keeper::accept_connection() {
 }
 
 void Keeper::drop_connection() {
-  connection_.reset();  // leaves the epoll set by itself
+  if (connection_) {
+    // Not by the close alone: a child that has not closed its copy yet would keep it open, and in the epoll set.
+    ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, connection_.get(), nullptr);
+    ::shutdown(connection_.get(), SHUT_RDWR);
+    connection_.reset();
+  }
   inbox_.close_descriptors();
   outbox_.clear();
   table_.clear_unsent();
@@ -165,7 +178,7 @@ void Keeper::drop_connection() {
 }
 
 void Keeper::read_requests() {
-  for (int i = 0; i < kRequestsPerTurn && connection_ && !waiting_to_send(); ++i) {
+  for (int i = 0; i < kRequestsPerTurn && connection_ && may_read(); ++i) {
     switch (inbox_.receive(connection_.get())) {
       case Inbox::Received::nothing:
         return;
@@ -183,7 +196,9 @@ void Keeper::pump() {
   if (!connection_) return;
   if (!outbox_.flush(connection_.get())) return drop_connection();
   while (connection_ && !outbox_.full()) {
-    if (listing_) {
+    if (answers_due_ > 0) {
+      send_due_answer();
+    } else if (may_list()) {
       send_next_run();
     } else if (Slot* const slot = table_.first_unsent(); slot != nullptr) {
       send_exited(*slot);
@@ -196,7 +211,12 @@ void Keeper::pump() {
 
 void Keeper::update_interest() {
   if (!connection_) return;
-  const std::uint32_t wanted = waiting_to_send() ? EPOLLOUT : EPOLLIN;
+  std::uint32_t wanted = EPOLLIN;
+  if (outbox_.full() || may_list()) {
+    wanted = EPOLLOUT;
+  } else if (!may_read()) {
+    wanted = 0;  // until starts that are under way are decided
+  }
   if (wanted == interest_) return;
   epoll_event event{.events = wanted, .data = {.u64 = connection_source_}};
   if (::epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, connection_.get(), &event) != 0) return drop_connection();

@@ -5,27 +5,42 @@
 #include <cstddef>
 #include <cstdint>
 
-#include <sys/resource.h>
-
 #include "keeper/cgroup_signal.h"
 #include "keeper/connection.h"
 #include "keeper/descriptor.h"
+#include "keeper/limits.h"
 #include "keeper/protocol.h"
 #include "keeper/spawn.h"
 #include "keeper/table.h"
 
 namespace appmesh::keeper {
 
+template <typename T>
+Header header_of(MessageType type, std::uint64_t request_id) {
+  return {.type = type, .reserved = 0, .size = sizeof(T), .request_id = request_id};
+}
+
 struct KeeperOptions {
   const char* home = nullptr;     // absolute
   int run_directory = -1;         // HOME/run
   const char* program = nullptr;  // absolute: what a re-exec starts
-  rlimit descriptor_limit{};      // what children get
+  ChildLimits child_limits{};
+  std::int64_t spawn_timeout_us = kSpawnTimeoutSeconds * INT64_C(1'000'000);
   // Given by the program before a re-exec, else -1 and 0.
   int listener = -1;
   int connection = -1;
   int journal = -1;
   std::uint64_t reexec_request = 0;
+};
+
+// What an epoll event is about: one of these, kPidfdBase + the index of an adopted run, kStartBase + that of a start,
+// or a number for each connection.
+enum Source : std::uint64_t {
+  kSignals,
+  kListener,
+  kPidfdBase,
+  kStartBase = std::uint64_t{1} << 31,
+  kFirstConnection = std::uint64_t{1} << 32,
 };
 
 class Keeper {
@@ -47,16 +62,28 @@ class Keeper {
   void reap();
   void exited(Slot& slot, const Exit& exit, std::uint32_t flags);
 
+  // starts.cpp: spawns, which the loop waits for beside everything else.
+  void on_spawn();
+  void refuse_start(const Spawn& request, int error, std::uint32_t count);
+  void start_ended(SpawnBlock& block);
+  void note_outcome(SpawnBlock& block, std::int32_t error);
+  void give_up_late_starts();
+  [[nodiscard]] int wait_ms() const;
+  void send_due_answer();
+  void send_outcome(const SpawnBlock& block);
+
   void accept_connection();
   void drop_connection();
   void read_requests();
   void pump();
   void update_interest();
+  bool may_read() const { return !waiting_to_send() && !spawner_.is_crowded(); }
   bool waiting_to_send() const { return outbox_.full() || listing_; }
+  // A list says of every spawn that was asked for before it what became of it.
+  bool may_list() const { return listing_ && spawner_.pending() == 0; }
 
   void handle_message();
   void on_hello(const Hello& request);
-  void on_spawn();
   void on_signal(const Signal& request);
   void on_adopt(const Adopt& request);
   void on_forget(const Forget& request);
@@ -84,6 +111,7 @@ class Keeper {
   std::uint32_t list_at_ = 0;
   std::uint32_t list_count_ = 0;
   bool ending_ = false;
+  std::uint32_t answers_due_ = 0;  // of starts
   Table table_;
   Spawner spawner_;
   CgroupSignaller cgroups_;

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <utility>
@@ -66,8 +67,11 @@ class Client {
   // The next message, or an empty one when the keeper has closed or 10 s have passed.
   Message receive();
   bool closed();  // waits until the keeper has closed
-  // The answer to a request; exits that come before it are kept for wait_exit().
+  // The answer to a request; exits that come before it are kept for wait_exit(), answers to starts for later calls.
   Message answer(std::uint64_t request_id);
+
+  // Whether the answer to a start came before another that was waited for.
+  bool is_answered(std::uint64_t request_id) const { return early_.contains(request_id); }
 
   template <typename T>
   Message ask(T request, const std::vector<int>& descriptors = {}) {
@@ -96,7 +100,8 @@ class Client {
   Descriptor socket_;
   std::uint64_t request_id_ = 0;
   std::vector<Exited> exits_;
-  std::vector<Descriptor> received_;  // with the last message
+  std::map<std::uint64_t, Message> early_;  // answers to starts, by request
+  std::vector<Descriptor> received_;        // with the last message
 };
 
 std::vector<std::byte> pack(const SpawnOptions& options, std::uint64_t request_id);
@@ -108,7 +113,10 @@ class KeeperTest : public testing::Test {
   void TearDown() override;
 
   // before_exec runs in the child that becomes the keeper's starter.
-  void start_keeper(const std::function<void()>& before_exec = [] {});
+  void start_keeper(
+      const std::function<void()>& before_exec = [] {}, const std::vector<std::string>& more = {}, bool connect = true);
+  // The same with further arguments; no run may live.
+  void restart_keeper(const std::vector<std::string>& more);
   void kill_keeper(int signal);  // and reaps it
   // Runs a shell command through the keeper with its output in a file, waits for its end and gives the output.
   std::string output_of(Client& client, SpawnOptions options, int expected_status = 0);

@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <chrono>
 #include <csignal>
+#include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <iterator>
@@ -145,10 +146,16 @@ bool Client::closed() {
 }
 
 Message Client::answer(std::uint64_t request_id) {
+  if (auto early = early_.extract(request_id)) return std::move(early.mapped());
   for (;;) {
     Message message = receive();
     if (message.bytes.empty() || message.header().request_id == request_id) return message;
-    exits_.push_back(message.as<Exited>(MessageType::exited));
+    if (message.type() == MessageType::spawned || message.type() == MessageType::spawn_failed) {
+      const std::uint64_t id = message.header().request_id;
+      EXPECT_TRUE(id <= request_id_ && early_.emplace(id, std::move(message)).second) << "answers nothing";
+    } else {
+      exits_.push_back(message.as<Exited>(MessageType::exited));
+    }
   }
 }
 
@@ -238,10 +245,15 @@ Exited Client::wait_exit(const RunId& id) {
       exits_.erase(at);
       return exit;
     }
-    const Message message = receive();
+    Message message = receive();
     if (message.bytes.empty()) {
       ADD_FAILURE() << "no exit came";
       return {};
+    }
+    if (message.type() == MessageType::spawned || message.type() == MessageType::spawn_failed) {
+      const std::uint64_t request = message.header().request_id;
+      early_.emplace(request, std::move(message));
+      continue;
     }
     exits_.push_back(message.as<Exited>(MessageType::exited));
   }
@@ -267,19 +279,30 @@ void KeeperTest::TearDown() {
   std::filesystem::remove_all(home_, ignored);
 }
 
-void KeeperTest::start_keeper(const std::function<void()>& before_exec) {
+void KeeperTest::restart_keeper(const std::vector<std::string>& more) {
+  kill_keeper(SIGTERM);
+  start_keeper([] {}, more);
+}
+
+void KeeperTest::start_keeper(const std::function<void()>& before_exec, const std::vector<std::string>& more,
+                              bool connect) {
   // The parent of --detach returns when the socket is ready; the keeper itself then becomes our child.
   const std::string home = home_.string();
+  const char* const other = std::getenv("APPKEEPER");  // to try the tests on another build
+  const std::string program = other != nullptr ? other : APPKEEPER_PATH;
   const pid_t starter = ::fork();
   if (starter == 0) {
     before_exec();
-    ::execl(APPKEEPER_PATH, APPKEEPER_PATH, "--home", home.c_str(), "--detach", nullptr);
+    std::vector<const char*> arguments = {program.c_str(), "--home", home.c_str(), "--detach"};
+    for (const std::string& argument : more) arguments.push_back(argument.c_str());
+    arguments.push_back(nullptr);
+    ::execv(program.c_str(), const_cast<char* const*>(arguments.data()));
     ::_exit(127);
   }
   int status = -1;
   ASSERT_EQ(::waitpid(starter, &status, 0), starter);
   ASSERT_EQ(status, 0) << read_file("run/keeper.log");
-  keeper_ = Client(home_, false).hello().pid;
+  if (connect) keeper_ = Client(home_, false).hello().pid;
 }
 
 void KeeperTest::kill_keeper(int signal) {

@@ -5,9 +5,39 @@
 #include <cstdio>
 #include <ctime>
 
+#include <sys/stat.h>
+
+#include <fcntl.h>
 #include <unistd.h>
 
+#include "keeper/descriptor.h"
+#include "keeper/protocol.h"
+
 namespace appmesh::keeper {
+namespace {
+
+int log_directory = -1;
+
+void open_log() {
+  const Descriptor file{
+      ::openat(log_directory, kLogName, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600)};
+  if (!file) return;
+  ::dup2(file.get(), STDOUT_FILENO);
+  ::dup2(file.get(), STDERR_FILENO);
+}
+
+}  // namespace
+
+bool logs_into(int directory) {
+  struct stat open{}, named{};
+  return ::fstat(STDERR_FILENO, &open) == 0 && ::fstatat(directory, kLogName, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
+         open.st_dev == named.st_dev && open.st_ino == named.st_ino;
+}
+
+void log_into(int directory) {
+  log_directory = directory;
+  open_log();
+}
 
 std::int64_t realtime_us() {
   timespec now{};
@@ -35,6 +65,17 @@ void log(const char* format, ...) {
   va_end(arguments);
   std::size_t length = static_cast<std::size_t>(used) < kRoom ? static_cast<std::size_t>(used) : kRoom - 1;
   line[length++] = '\n';
+  if (log_directory >= 0) {
+    struct stat status{};
+    if (!logs_into(log_directory)) {
+      open_log();
+    } else if (::fstat(STDERR_FILENO, &status) == 0 && status.st_size + static_cast<long>(length) > kMaxLogBytes) {
+      char older[sizeof kLogName + 2];
+      std::snprintf(older, sizeof older, "%s.1", kLogName);
+      ::renameat(log_directory, kLogName, log_directory, older);
+      open_log();
+    }
+  }
   (void)!::write(STDERR_FILENO, line, length);
 }
 

@@ -5,6 +5,13 @@
 
 namespace appmesh::keeper {
 
+// From now on into kLogName of this directory, which stays open: made anew when it has been moved away, and moved aside
+// itself (to kLogName.1) when it is larger than kMaxLogBytes.
+inline constexpr long kMaxLogBytes = 1024 * 1024;
+void log_into(int directory);
+// Whether stderr is that file.
+bool logs_into(int directory);
+
 [[gnu::format(printf, 1, 2)]] void log(const char* format, ...);
 
 // CLOCK_REALTIME in microseconds.

@@ -8,6 +8,7 @@
 
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include <fcntl.h>
@@ -27,6 +28,8 @@ constexpr char kUsage[] =
     "Owns the processes of App Mesh: starts them, signals them, reports how they ended.\n\n"
     "  --home DIR   works in DIR/run (made if need be): keeper.sock, keeper.journal, keeper.log\n"
     "  --detach     goes into the background; returns when the socket is ready\n"
+    "  --start-limit MS  how long a start may take until its program runs: 3000\n"
+    "  --limits TEXT     resource:soft:hard,... that what it starts shall have (its own are raised)\n"
     "  --version    prints the version\n"
     "  --help       prints this\n\n"
     "Exit codes: 0 told to end (SIGTERM) while no run lived, 1 failed, 2 another keeper has this home, 64 usage.\n";
@@ -34,6 +37,8 @@ constexpr char kUsage[] =
 struct Arguments {
   const char* home = nullptr;
   const char* resume = nullptr;  // of a re-exec: see Keeper::reexec
+  const char* limits = nullptr;  // see parse_limits()
+  long start_limit_ms = kSpawnTimeoutSeconds * 1000L;
   bool detach = false;
 };
 
@@ -97,48 +102,51 @@ Descriptor detach() {
 // What happens from now on goes to the log, and nobody's terminal or pipe is held.
 void leave_standard_streams(int run_directory) {
   const Descriptor null{::open("/dev/null", O_RDWR | O_CLOEXEC)};
-  const Descriptor file{
-      ::openat(run_directory, kLogName, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600)};
   if (!null) return;
-  const int output = file ? file.get() : null.get();
-  ::dup2(null.get(), STDIN_FILENO);
-  ::dup2(output, STDOUT_FILENO);
-  ::dup2(output, STDERR_FILENO);
+  for (const int number : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) ::dup2(null.get(), number);
+  log_into(run_directory);
 }
 
 bool resume(const char* state, KeeperOptions& options) {
   unsigned long long request = 0, soft = 0, hard = 0;
-  if (std::sscanf(state, "%d,%d,%d,%llu,%llu,%llu", &options.listener, &options.connection, &options.journal, &request,
-                  &soft, &hard) != 6) {
-    return false;
-  }
+  const int fields = std::sscanf(state, "%d,%d,%d,%llu,%llu,%llu", &options.listener, &options.connection,
+                                 &options.journal, &request, &soft, &hard);
+  if (fields != 4 && fields != 6) return false;
   for (const int descriptor : {options.listener, options.connection, options.journal}) {
     if (descriptor < 3 || ::fcntl(descriptor, F_SETFD, FD_CLOEXEC) != 0) return false;
   }
   options.reexec_request = request;
-  options.descriptor_limit = {.rlim_cur = soft, .rlim_max = hard};
+  // Of a program that knew this limit only.
+  if (fields == 6)
+    options.child_limits = {.items = {{RLIMIT_NOFILE, {.rlim_cur = soft, .rlim_max = hard}}}, .count = 1};
   return true;
 }
 
-int serve(const Arguments& arguments) {
+// Whoever started us may have left us anything: descriptors closed, or open that are none of ours.
+void settle_descriptors(bool resumed) {
   // Received descriptors must never be 0, 1 or 2: children dup onto these.
   int number = 0;
   do number = ::open("/dev/null", O_RDWR | O_CLOEXEC);
   while (number >= 0 && number < 3);
   Descriptor{number}.reset();
+  if (!resumed) ::syscall(SYS_close_range, 3U, ~0U, 0U);
+}
+
+int serve(const Arguments& arguments) {
+  settle_descriptors(arguments.resume != nullptr);
 
   KeeperOptions options;
+  options.spawn_timeout_us = arguments.start_limit_ms * INT64_C(1000);
   options.run_directory = open_run_directory(arguments.home);
   if (options.run_directory < 0) return fail("home or its run directory", errno);
   options.home = home_path;
   if (!read_link("/proc/self/exe", program_path)) return fail("/proc/self/exe", errno);
   options.program = program_path;
 
-  // Each adopted run costs us a descriptor. Children get the limit that we were given.
-  if (::getrlimit(RLIMIT_NOFILE, &options.descriptor_limit) != 0) return fail("getrlimit", errno);
-  const rlimit most{.rlim_cur = options.descriptor_limit.rlim_max, .rlim_max = options.descriptor_limit.rlim_max};
-  ::setrlimit(RLIMIT_NOFILE, &most);
+  if (arguments.limits != nullptr && !parse_limits(arguments.limits, options.child_limits))
+    return fail("--limits", EINVAL);
   if (arguments.resume != nullptr && !resume(arguments.resume, options)) return fail("--resume", EINVAL);
+  raise_own_limits(options.child_limits);
 
   Descriptor ready;
   if (arguments.detach) ready = detach();
@@ -150,6 +158,8 @@ int serve(const Arguments& arguments) {
   ::umask(077);
   if (::chdir("/") != 0) return report(fail("chdir", errno));
   ::prctl(PR_SET_NAME, "appkeeper");
+  // Environments that pass through may hold secrets: no core dump, and nobody but root reads our memory.
+  ::prctl(PR_SET_DUMPABLE, 0);
   // Grandchildren whose parents die come to us instead of to init.
   if (::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0) return report(fail("child subreaper", errno));
 
@@ -162,6 +172,7 @@ int serve(const Arguments& arguments) {
     return report(fail(step, error));
   }
   if (arguments.detach) leave_standard_streams(options.run_directory);
+  if (arguments.resume != nullptr && logs_into(options.run_directory)) log_into(options.run_directory);
   report(0);
   ready.reset();
   const int code = keeper.run();
@@ -184,6 +195,11 @@ int parse(int count, char** values, Arguments& arguments) {
       arguments.detach = true;
     } else if (std::strcmp(name, "--home") == 0 && i + 1 < count) {
       arguments.home = values[++i];
+    } else if (std::strcmp(name, "--start-limit") == 0 && i + 1 < count &&
+               (arguments.start_limit_ms = std::atol(values[i + 1])) > 0) {
+      ++i;
+    } else if (std::strcmp(name, "--limits") == 0 && i + 1 < count) {
+      arguments.limits = values[++i];
     } else if (std::strcmp(name, "--resume") == 0 && i + 1 < count) {
       arguments.resume = values[++i];
     } else {

@@ -1,7 +1,8 @@
-// System calls without errno, for the moments in which the keeper shares its memory with a child that has not exec'ed
-// yet: both would write the same errno. Used by spawn.cpp only.
+// System calls without errno, for the child that shares the keeper's memory until it execs: both run at the same time
+// and would write the same errno. Used by spawn.cpp and spawn_child.cpp only.
 #pragma once
 
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 
@@ -14,11 +15,14 @@ using ChildFunction = void (*)(void*);
 
 #if defined(__x86_64__)
 
-// futex(2) and the like: up to four arguments. The result or -errno.
-inline long raw_syscall(long number, long a, long b, long c, long d) {
+inline long raw_syscall5(long number, long a, long b, long c, long d, long e) {
   long result;
   register long r10 asm("r10") = d;
-  asm volatile("syscall" : "=a"(result) : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10) : "rcx", "r11", "memory");
+  register long r8 asm("r8") = e;
+  asm volatile("syscall"
+               : "=a"(result)
+               : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8)
+               : "rcx", "r11", "memory");
   return result;
 }
 
@@ -44,13 +48,14 @@ inline long raw_clone3(clone_args* args, std::size_t size, ChildFunction functio
 
 #elif defined(__aarch64__)
 
-inline long raw_syscall(long number, long a, long b, long c, long d) {
+inline long raw_syscall5(long number, long a, long b, long c, long d, long e) {
   register long x8 asm("x8") = number;
   register long x0 asm("x0") = a;
   register long x1 asm("x1") = b;
   register long x2 asm("x2") = c;
   register long x3 asm("x3") = d;
-  asm volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3) : "memory");
+  register long x4 asm("x4") = e;
+  asm volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4) : "memory");
   return x0;
 }
 
@@ -75,7 +80,23 @@ inline long raw_clone3(clone_args* args, std::size_t size, ChildFunction functio
 }
 
 #else
-#error "appkeeper needs raw_syscall and raw_clone3 for this processor"
+#error "appkeeper needs raw_syscall5 and raw_clone3 for this processor"
 #endif
+
+inline long to_register(const void* pointer) {
+  return reinterpret_cast<long>(pointer);
+}
+template <std::integral T>
+long to_register(T number) {
+  return static_cast<long>(number);
+}
+
+// Up to five arguments, numbers or pointers. The result or -errno.
+template <typename... Arguments>
+long raw_syscall(long number, Arguments... arguments) {
+  static_assert(sizeof...(arguments) <= 5);
+  const long registers[6] = {to_register(arguments)...};
+  return raw_syscall5(number, registers[0], registers[1], registers[2], registers[3], registers[4]);
+}
 
 }  // namespace appmesh::keeper

@@ -9,14 +9,6 @@
 #include "keeper/process.h"
 
 namespace appmesh::keeper {
-namespace {
-
-template <typename T>
-Header header_of(MessageType type, std::uint64_t request_id) {
-  return {.type = type, .reserved = 0, .size = sizeof(T), .request_id = request_id};
-}
-
-}  // namespace
 
 void Keeper::handle_message() {
   const Header& header = *reinterpret_cast<const Header*>(inbox_.bytes());
@@ -68,6 +60,8 @@ void Keeper::handle_message() {
     case MessageType::reexec:
       if (!whole(sizeof(Reexec))) return;
       if (inbox_.descriptor_count() > 1) return send_error(header, EINVAL, "descriptors: one program at most");
+      // The next program could not tell when their children have exec'ed.
+      if (spawner_.pending() > 0) return send_error(header, EBUSY, "reexec: starts are under way, ask again");
       return send_error(header, reexec(header.request_id), "reexec: the program cannot be executed");
     default:
       return send_error(header, EOPNOTSUPP, "type: unknown request");
@@ -90,33 +84,6 @@ void Keeper::on_hello(const Hello& request) {
   std::memcpy(reply.boot_id, table_.header().boot_id, sizeof reply.boot_id);
   std::snprintf(reply.program_version, sizeof reply.program_version, "%s", APPMESH_VERSION);
   send(&reply, sizeof reply);
-}
-
-void Keeper::on_spawn() {
-  const Spawn& request = *reinterpret_cast<const Spawn*>(inbox_.bytes());
-  int error = 0;
-  const char* const complaint =
-      spawner_.parse(inbox_.bytes(), inbox_.size(), inbox_.descriptors(), inbox_.descriptor_count(), error);
-  if (complaint != nullptr) return send_error(request.header, error, complaint);
-  if (table_.find(request.run_id) != nullptr) return send_error(request.header, EEXIST, "run_id: in use");
-  Slot* const slot = table_.allocate(request.run_id, spawner_.plan().tag, request.tag_bytes, error);
-  if (slot == nullptr) return send_error(request.header, error, "table: no slot free");
-
-  slot->started_us = realtime_us();
-  if (spawner_.start(*slot)) {
-    table_.set_running(*slot, 0, slot->started_us);
-    for (std::size_t i = inbox_.descriptor_count() - request.kept_count; i < inbox_.descriptor_count(); ++i)
-      table_.keep(*slot, inbox_.take_descriptor(i));
-    return send_started(*slot, MessageType::spawned, request.header.request_id);
-  }
-  SpawnFailed failed{};
-  failed.header = header_of<SpawnFailed>(MessageType::spawn_failed, request.header.request_id);
-  failed.run_id = request.run_id;
-  failed.step = slot->spawn_step;
-  failed.error = slot->spawn_error;
-  failed.detail = slot->spawn_detail;
-  table_.release(*slot);
-  send(&failed, sizeof failed);
 }
 
 void Keeper::on_signal(const Signal& request) {

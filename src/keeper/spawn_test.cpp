@@ -1,4 +1,7 @@
 // Spawning: what a child gets, what it does not get, and how each failure is told.
+#include "keeper/spawn.h"
+
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
@@ -22,6 +25,12 @@ using testing::HasSubstr;
 using testing::StartsWith;
 
 using Spawning = KeeperTest;
+
+struct JournalHead {  // the first fields of JournalHeader, see table.h
+  char magic[8];
+  std::uint32_t numbers[3];
+  std::int32_t keeper_pid;
+};
 
 SpawnOptions shell(std::uint32_t id, const std::string& command) {
   return {.id = make_id(id), .arguments = {"/bin/sh", "-c", command}};
@@ -184,9 +193,9 @@ TEST_F(Spawning, names_step_and_errno_of_each_failure) {
   const Descriptor read_only{::open("/etc/passwd", O_RDONLY | O_CLOEXEC)};
   EXPECT_EQ(failure({.arguments = {"true"}, .cgroup_tasks = 1, .descriptors = {read_only.get()}}),
             is(SpawnStep::cgroup_tasks, EBADF));
-  std::ofstream(home_ / "script") << "no interpreter line\n";
-  ::chmod((home_ / "script").c_str(), 0755);
-  EXPECT_EQ(failure({.arguments = {home_ / "script"}}), is(SpawnStep::exec, ENOEXEC));
+  std::ofstream(home_ / "noise") << std::string("\1\2\0\3", 4);
+  ::chmod((home_ / "noise").c_str(), 0755);
+  EXPECT_EQ(failure({.arguments = {home_ / "noise"}}), is(SpawnStep::exec, ENOEXEC));
   if (::geteuid() == 0) {
     EXPECT_EQ(
         failure({.arguments = {"true"}, .directory = home_, .flags = kFlagSwitchUser, .uid = 65534, .gid = 65534}),
@@ -208,6 +217,89 @@ TEST_F(Spawning, takes_a_message_of_the_greatest_size) {
             std::to_string(options.environment[1].size() + options.environment[2].size() - 4) + "\n");
   options.environment.back().push_back('b');
   EXPECT_EQ(as_error(client.spawn(options)).error, E2BIG);
+}
+
+TEST_F(Spawning, does_not_hand_on_the_keepers_low_oom_score_or_that_it_dumps_no_core) {
+  if (::geteuid() != 0) GTEST_SKIP() << "only root may lower the score";
+  kill_keeper(SIGTERM);
+  start_keeper([] { std::ofstream("/proc/self/oom_score_adj") << "-500"; });
+  Client client(home_);  // without CAP_SYS_RESOURCE the score was 0 and stays so
+  EXPECT_EQ(output_of(client, shell(1, "cat /proc/self/oom_score_adj")), "0\n");
+  // Who may not be traced has a /proc that belongs to root; what is started has its own again.
+  SpawnOptions options = shell(2, "stat -c %u /proc/self/maps; ulimit -c");
+  options.flags = kFlagSwitchUser;
+  options.uid = options.gid = 65534;
+  rlimit core{};
+  ::getrlimit(RLIMIT_CORE, &core);
+  EXPECT_EQ(output_of(client, options),
+            "65534\n" + (core.rlim_cur == RLIM_INFINITY ? "unlimited" : std::to_string(core.rlim_cur / 512)) + "\n");
+}
+
+TEST_F(Spawning, leaves_no_core_of_the_keeper) {
+  if (::geteuid() != 0) GTEST_SKIP() << "needs root, to run it as another";
+  kill_keeper(SIGTERM);
+  std::filesystem::remove_all(home_ / "run");
+  std::filesystem::permissions(home_, std::filesystem::perms(0777));
+  start_keeper(
+      [] {
+        if (::setgid(65534) != 0 || ::setuid(65534) != 0) ::_exit(9);
+      },
+      {}, false);
+  std::ifstream journal(home_ / "run/keeper.journal", std::ios::binary);
+  JournalHead head{};
+  ASSERT_TRUE(journal.read(reinterpret_cast<char*>(&head), sizeof head));
+  keeper_ = head.keeper_pid;
+  // Who may not dump core, and is traced by nobody, has a /proc that belongs to root.
+  struct stat status{};
+  ASSERT_EQ(::stat(("/proc/" + std::to_string(keeper_) + "/maps").c_str(), &status), 0);
+  EXPECT_EQ(status.st_uid, 0U);
+}
+
+TEST_F(Spawning, runs_a_text_without_interpreter_line_by_the_shell) {
+  Client client(home_);
+  std::ofstream(home_ / "script") << "echo \"$0 $#: $1|$2\"\n";
+  std::ofstream(home_ / "empty");
+  for (const char* name : {"script", "empty"}) ::chmod((home_ / name).c_str(), 0755);
+  const std::string script = home_ / "script";
+  EXPECT_EQ(output_of(client, {.id = make_id(1), .arguments = {script, "a b", "c"}}), script + " 2: a b|c\n");
+  EXPECT_EQ(output_of(client, {.id = make_id(2), .arguments = {home_ / "empty"}}), "");
+  const std::string path = "PATH=/nonexistent:" + home_.string();
+  EXPECT_EQ(output_of(client, {.id = make_id(3), .arguments = {"script", "x"}, .environment = {path}}),
+            script + " 1: x|\n");
+  EXPECT_EQ(output_of(client, {.id = make_id(4), .arguments = {script, "argv0", "y"}, .flags = kFlagProgramFirst}),
+            script + " 1: y|\n");
+}
+
+TEST_F(Spawning, names_the_file_and_the_interpreter_that_is_missing) {
+  Client client(home_);
+  const auto texts = [&](SpawnOptions options) {
+    options.id = make_id(7);
+    const Message message = client.spawn(options);
+    message.as<SpawnFailed>(MessageType::spawn_failed);
+    std::string text = message.tag_after(sizeof(SpawnFailed));
+    std::replace(text.begin(), text.end(), '\0', '|');
+    return text;
+  };
+  const std::string script = home_ / "script";
+  std::ofstream(script) << "#! /no/such/python3 -u\nprint()\n";
+  ::chmod(script.c_str(), 0755);
+  EXPECT_EQ(texts({.arguments = {script}}), script + "|/no/such/python3|");
+  EXPECT_EQ(texts({.arguments = {"script"}, .environment = {"PATH=/nonexistent:" + home_.string()}}),
+            script + "|/no/such/python3|");
+  EXPECT_EQ(texts({.arguments = {"/no/such/file"}}), "/no/such/file|");
+  EXPECT_EQ(texts({.arguments = {"no-such-command"}}), "");
+  EXPECT_EQ(texts({.arguments = {"passwd"}, .environment = {"PATH=/nonexistent:/etc"}}), "/etc/passwd|");
+  const std::string deep = "/" + std::string(200, 'd') + "/" + std::string(200, 'e');
+  EXPECT_EQ(texts({.arguments = {deep}}), "..." + deep.substr(deep.size() - (kMaxFailureText / 2 - 4)) + "|");
+  // A program whose loader is missing: true, with another name for it.
+  std::ifstream in("/bin/true", std::ios::binary);
+  std::string program{std::istreambuf_iterator<char>(in), {}};
+  const std::size_t at = program.find("/lib64/ld-linux");
+  if (at == std::string::npos) GTEST_SKIP() << "/bin/true has another loader";
+  program.replace(at, 6, "/lib99");
+  std::ofstream(home_ / "program", std::ios::binary) << program;
+  ::chmod((home_ / "program").c_str(), 0755);
+  EXPECT_THAT(texts({.arguments = {home_ / "program"}}), HasSubstr("program|/lib99/ld-linux"));
 }
 
 TEST_F(Spawning, gives_up_on_a_child_that_never_gets_to_exec) {

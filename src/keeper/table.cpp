@@ -27,11 +27,11 @@ void store_state(Slot& slot, RunState state) {
   std::atomic_ref(slot.state).store(state, std::memory_order_release);
 }
 
-int lock(int file) {
-  if (::flock(file, LOCK_EX | LOCK_NB) == 0) return 0;
-  if (errno != EWOULDBLOCK) return errno;
+// Calls again until it succeeds or a moment has passed, when it gives EINTR. 0 or errno.
+template <typename Call>
+int for_a_moment(Call call) {
   struct sigaction interrupt{}, before{};
-  interrupt.sa_handler = [](int) {};  // without SA_RESTART: flock() returns
+  interrupt.sa_handler = [](int) {};  // without SA_RESTART: the call returns
   ::sigaction(SIGALRM, &interrupt, &before);
   sigset_t alarm, blocked;
   ::sigemptyset(&alarm);
@@ -39,12 +39,42 @@ int lock(int file) {
   ::sigprocmask(SIG_UNBLOCK, &alarm, &blocked);
   const itimerval moment{.it_interval = {0, 100'000}, .it_value = {0, 300'000}};
   ::setitimer(ITIMER_REAL, &moment, nullptr);
-  const int error = ::flock(file, LOCK_EX) == 0 ? 0 : errno;
+  const int error = call() == 0 ? 0 : errno;
   const itimerval never{};
   ::setitimer(ITIMER_REAL, &never, nullptr);
   ::sigprocmask(SIG_SETMASK, &blocked, nullptr);
   ::sigaction(SIGALRM, &before, nullptr);
-  return error == EINTR ? EWOULDBLOCK : error;
+  return error;
+}
+
+bool is_alive(const JournalHeader& keeper) {
+  std::uint64_t start_ticks = keeper.keeper_start_ticks;
+  int error = 0;
+  return start_ticks != 0 && (open_process(keeper.keeper_pid, start_ticks, error) || error != ESRCH);
+}
+
+// The record lock is the keeper's alone and ends with it. Keepers of before had only the flock, which lasts as long as
+// a child of theirs holds a copy of the descriptor or their memory, for ever if the kernel holds the child: it counts
+// only while the keeper that the journal names lives.
+int lock(int file) {
+  struct flock whole{};
+  whole.l_type = F_WRLCK;
+  whole.l_whence = SEEK_SET;
+  if (::fcntl(file, F_SETLK, &whole) != 0) {
+    if (errno != EAGAIN && errno != EACCES) return errno;
+    // It may be dying.
+    const int error = for_a_moment([&] { return ::fcntl(file, F_SETLKW, &whole); });
+    if (error != 0) return error == EINTR ? EWOULDBLOCK : error;
+  }
+  if (::flock(file, LOCK_EX | LOCK_NB) == 0) return 0;
+  if (errno != EWOULDBLOCK) return errno;
+  const int error = for_a_moment([&] { return ::flock(file, LOCK_EX); });
+  if (error != EINTR) return error;
+  JournalHeader before{};
+  const bool known = ::pread(file, &before, sizeof before, 0) == static_cast<ssize_t>(sizeof before);
+  if (!known || is_alive(before)) return EWOULDBLOCK;
+  log("a child of the keeper before, pid %d, hangs in the kernel: going on without it", before.keeper_pid);
+  return 0;
 }
 
 void read_boot_id(char (&boot_id)[40]) {
@@ -58,6 +88,7 @@ void read_boot_id(char (&boot_id)[40]) {
 int Table::open(int directory, int inherited, Predecessor& predecessor) {
   if (inherited >= 0) {
     file_.reset(inherited);
+    if (const int error = lock(file_.get()); error != 0) return error;
   } else {
     file_.reset(::openat(directory, kJournalName, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
     if (!file_) return errno;
@@ -247,6 +278,19 @@ void Table::release(Slot& slot) {
   slot.next_in_queue = free_;
   free_ = index_of(slot);
   --used_;
+}
+
+void Table::quarantine(Slot& slot) {
+  unlink_id(slot);
+  drop_kept(slot);
+  --living_;
+  --used_;
+}
+
+void Table::release_quarantined(Slot& slot) {
+  store_state(slot, RunState::free);
+  slot.next_in_queue = free_;
+  free_ = index_of(slot);
 }
 
 bool Table::keep(Slot& slot, Descriptor descriptor) {

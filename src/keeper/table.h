@@ -3,6 +3,7 @@
 //
 //   free --allocate--> starting --set_running--> running --set_exited--> exited --release--> free
 //                      starting --release (spawn failed)--> free
+//                      starting --quarantine (spawn given up)--> starting, unknown --release_quarantined--> free
 //
 // The state of a slot is written last, so whatever a state promises is in place. In `starting` the kernel itself stores
 // pid before the child runs (CLONE_PARENT_SETTID) and the child stores its start time and, if it fails, its error.
@@ -71,9 +72,9 @@ enum class Predecessor {
 
 class Table {
  public:
-  // Opens or creates the journal in the directory, takes its lock (waiting a moment for children of a killed keeper,
-  // which hold it until they exec) and rebuilds lists and indexes. inherited >= 0 is the locked file of before a
-  // re-exec. 0, EWOULDBLOCK when another keeper has it, EPROTO when it is not a journal of this layout, or an errno.
+  // Opens or creates the journal in the directory, takes its lock (waiting a moment for a keeper that is dying) and
+  // rebuilds lists and indexes. inherited >= 0 is the locked file of before a re-exec. 0, EWOULDBLOCK when another
+  // keeper has it, EPROTO when it is not a journal of this layout, or an errno.
   int open(int directory, int inherited, Predecessor& predecessor);
 
   const JournalHeader& header() const { return *header_; }
@@ -93,6 +94,10 @@ class Table {
   void set_running(Slot& slot, std::uint32_t flags, std::int64_t started_us);
   void set_exited(Slot& slot, const Exit& exit, std::uint32_t flags);
   void release(Slot& slot);
+  // A failed start whose child the kernel still holds: nobody finds it, and it counts as no run, but the child may yet
+  // write into it.
+  void quarantine(Slot& slot);
+  void release_quarantined(Slot& slot);
 
   // Takes the descriptor over and closes it with the slot. False: the run has kMaxKept already.
   bool keep(Slot& slot, Descriptor descriptor);

@@ -18,7 +18,10 @@ void Keeper::take_over(Predecessor predecessor) {
   for (std::uint32_t i = 1; i <= table_.high_water(); ++i) {
     Slot& slot = table_.at(i);
     if (slot.state != RunState::starting && slot.state != RunState::running) continue;
-    if (predecessor == Predecessor::ourselves && (slot.flags & kRunAdopted) == 0) continue;  // our child, still
+    // After a re-exec only a start that was given up can be left; its child is dead or will never run code of ours
+    // again.
+    if (slot.state == RunState::running && predecessor == Predecessor::ourselves && (slot.flags & kRunAdopted) == 0)
+      continue;  // our child, still
     take_over(slot);
   }
   if (predecessor == Predecessor::other && table_.used() > 0) {
@@ -116,11 +119,14 @@ int Keeper::reexec(std::uint64_t request_id) {
     table_.keep_over_exec(keep);
   };
   char state[128];
-  std::snprintf(state, sizeof state, "%d,%d,%d,%llu,%llu,%llu", kept[0], kept[1], kept[2],
-                static_cast<unsigned long long>(request_id),
-                static_cast<unsigned long long>(options_.descriptor_limit.rlim_cur),
-                static_cast<unsigned long long>(options_.descriptor_limit.rlim_max));
-  const char* const arguments[] = {options_.program, "--home", options_.home, "--resume", state, nullptr};
+  std::snprintf(state, sizeof state, "%d,%d,%d,%llu", kept[0], kept[1], kept[2],
+                static_cast<unsigned long long>(request_id));
+  char limits[kLimitsTextBytes];
+  format_limits(options_.child_limits, limits);
+  char limit[24];
+  std::snprintf(limit, sizeof limit, "%lld", static_cast<long long>(options_.spawn_timeout_us / 1000));
+  const char* const arguments[] = {options_.program, "--home", options_.home, "--start-limit", limit,
+                                   "--limits",       limits,   "--resume",    state,           nullptr};
   keep_over_exec(true);
   int error = 0;
   if (inbox_.descriptor_count() == 1) {

@@ -10,6 +10,7 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -22,6 +23,8 @@
 
 namespace appmesh::keeper::test {
 namespace {
+
+using testing::HasSubstr;
 
 using Adoption = KeeperTest;
 using Reexecution = KeeperTest;
@@ -273,6 +276,53 @@ TEST_F(Program, ends_at_sigterm_only_when_no_run_lives) {
   EXPECT_FALSE(std::filesystem::exists(home_ / "run" / kSocketName));
   start_keeper();
   EXPECT_EQ(Client(home_).list().size(), 1U) << "what has not been forgotten stays";
+}
+
+TEST_F(Program, bounds_its_log_and_makes_it_anew_where_it_was_moved_away) {
+  Client client(home_);
+  client.spawned({.id = make_id(1), .arguments = {"sleep", "100"}});
+  const auto says = [&](const char* file) {
+    return [this, file] { return read_file(file).find("asked to end by pid") != std::string::npos; };
+  };
+  std::filesystem::rename(home_ / "run/keeper.log", home_ / "run/moved");
+  ::kill(keeper_, SIGTERM);
+  EXPECT_TRUE(eventually(says("run/keeper.log")));
+  std::ofstream(home_ / "run/keeper.log", std::ios::app) << std::string(1024 * 1024, '.') << '\n';
+  ::kill(keeper_, SIGTERM);
+  EXPECT_TRUE(eventually([&] { return std::filesystem::exists(home_ / "run/keeper.log.1"); }));
+  EXPECT_TRUE(eventually(says("run/keeper.log")));
+  EXPECT_LT(std::filesystem::file_size(home_ / "run/keeper.log"), 1000U);
+  EXPECT_TRUE(says("run/keeper.log.1")());
+}
+
+TEST_F(Program, starts_alike_from_any_state) {
+  kill_keeper(SIGTERM);
+  start_keeper([] {
+    sigset_t every;
+    ::sigfillset(&every);
+    ::sigprocmask(SIG_SETMASK, &every, nullptr);
+    for (int signal = 1; signal < NSIG; ++signal) ::signal(signal, SIG_IGN);
+    for (int i = 5; i < 40; ++i) ::dup2(0, i);
+    for (int i = 0; i < 3; ++i) ::close(i);
+    ::umask(0777);
+    const rlimit few{.rlim_cur = 40, .rlim_max = 1000}, small{.rlim_cur = 4096, .rlim_max = RLIM_INFINITY};
+    ::setrlimit(RLIMIT_NOFILE, &few);
+    ::setrlimit(RLIMIT_FSIZE, &small);
+  });
+  Client client(home_);
+  const std::size_t own = descriptors_of(keeper_);
+  EXPECT_LT(own, 12U) << "those of whoever started it are closed";
+  EXPECT_EQ(
+      output_of(client, {.id = make_id(1), .arguments = {"/bin/sh", "-c", "umask; ulimit -Sn; ulimit -Hn; ulimit -f"}}),
+      "0022\n40\n1000\n8\n");
+  EXPECT_THAT(output_of(client, {.id = make_id(2), .arguments = {"grep", "^Sig[BI]", "/proc/self/status"}}),
+              HasSubstr("SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n"));
+  for (std::uint32_t i = 10; i < 80; ++i)  // more descriptors, and a larger journal, than the limits would let it have
+    client.spawned({.id = make_id(i), .arguments = {"sleep", "100"}});
+  kill_keeper(SIGKILL);
+  start_keeper();
+  Client next(home_);
+  EXPECT_EQ(next.list().size(), 70U);
 }
 
 TEST_F(Program, keeps_its_directory_private_and_works_below_a_very_long_path) {
