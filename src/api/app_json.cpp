@@ -1,8 +1,9 @@
 #include "api/app_json.h"
 
 #include <chrono>
+#include <cmath>
 
-#include <boost/json/serialize.hpp>
+#include <appmesh/wire/json_text.h>
 #include <fmt/format.h>
 
 namespace appmesh::api {
@@ -124,8 +125,18 @@ boost::json::object picture_json(const engine::AppView& app, const TimeText& tim
   return json;
 }
 
+std::string json_string(std::string_view text) {
+  std::string json;
+  wire::append_json_string(json, text);
+  return json;
+}
+
 std::string open_text(const engine::AppView& app, const TimeText& time_text) {
-  std::string text = boost::json::serialize(picture_json(app, time_text));
+  std::string text;
+  wire::append_json_object(text, picture_json(app, time_text));
+  // As it was sent: no JSON value could keep the spelling of its numbers.
+  const core::Metadata& metadata = app.definition->metadata;
+  if (metadata.kind() != core::Metadata::Kind::none) wire::append_member(text, "metadata", metadata.json());
   text.pop_back();
   return text;
 }
@@ -172,21 +183,24 @@ std::string app_text(const engine::AppView& app, const ProcessSample* sample, co
   if (app.run_number != 0) fmt::format_to(out, R"(,"stdout_cache_size":{})", shown->output_bytes);
   if (app.pid != 0) {
     if (sample != nullptr)
-      fmt::format_to(out, R"(,"memory":{},"cpu":{:.2f},"fd":{},"pid_user":{},"pstree":{})", sample->memory_bytes,
-                     sample->cpu_percent, sample->descriptors, boost::json::serialize(sample->user),
-                     boost::json::serialize(sample->tree));
+      fmt::format_to(out, R"(,"memory":{},"cpu":{},"fd":{},"pid_user":{},"pstree":{})", sample->memory_bytes,
+                     std::round(sample->cpu_percent * 100) / 100, sample->descriptors, json_string(sample->user),
+                     json_string(sample->tree));
     const engine::TaskFigures tasks = app.tasks->figures();
     fmt::format_to(out, R"(,"task_id":{},"task_status":"{}")", tasks.last_task, tasks.busy() ? "busy" : "idle");
     if (tasks.submitted > 0 || tasks.waiting_workers > 0)
-      fmt::format_to(out, R"(,"tasks":{})", boost::json::serialize(tasks_json(tasks)));
+      fmt::format_to(out, R"(,"tasks":{})", wire::write_json(tasks_json(tasks)));
   }
   text += '}';
   return text;
 }
 
 void add_member(std::string& object, std::string_view name, const boost::json::value& value) {
-  object.back() = ',';
-  object.append(boost::json::serialize(name)).append(":").append(boost::json::serialize(value)).append("}");
+  wire::append_member(object, name, wire::write_json(value));
+}
+
+void name_unknown(Response& response, const std::vector<core::UnknownField>& fields) {
+  if (!fields.empty()) response.add_header("X-Unknown-Fields", core::names_of(fields));
 }
 
 }  // namespace appmesh::api

@@ -3,12 +3,15 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <boost/json/object.hpp>
 #include <boost/json/value.hpp>
 
 #include "api/process_sampler.h"
+#include "api/request.h"
 #include "api/time_text.h"
+#include "core/app_definition.h"
 #include "engine/app_view.h"
 #include "runtime/output_files.h"
 
@@ -24,6 +27,10 @@ enum class Keep : bool { no, yes };
 
 // Adds a member to the text of an object that has one already.
 void add_member(std::string& object, std::string_view name, const boost::json::value& value);
+
+// Fields of a definition that nobody knows are left out and named in the answer's header X-Unknown-Fields
+// (docs/wire.md#definition), so that a client of another version is not shut out and a typo is seen.
+void name_unknown(Response& response, const std::vector<core::UnknownField>& fields);
 
 // One line of `runs` of an app with several instances.
 [[nodiscard]] boost::json::object instance_json(const engine::AppView& app, std::uint32_t instance,

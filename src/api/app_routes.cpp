@@ -8,7 +8,6 @@
 
 #include <boost/json/array.hpp>
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 #include <spdlog/spdlog.h>
 
 #include "api/app_access.h"
@@ -112,7 +111,7 @@ Result<std::optional<engine::Subscription>> asked_subscription(const AppRoutes& 
 awaitable<Response> register_app(const AppRoutes& wiring, Context& context) {
   const auto json = parse_json_object(context.request);
   if (!json) co_return error_response(json.error());
-  auto parsed = core::parse_definition(*json);
+  auto parsed = core::parse_definition(*json, context.request.body);
   if (!parsed) co_return error_response(parsed.error());
   core::AppDefinition& definition = parsed->definition;
 
@@ -159,8 +158,7 @@ awaitable<Response> register_app(const AppRoutes& wiring, Context& context) {
   if (!subscription_id.empty()) add_member(shown, "subscription_id", boost::json::string(subscription_id));
   Response response = json_text_response(std::move(shown));
   response.hold = std::move(hold);
-  if (!parsed->unknown_fields.empty())
-    response.add_header("X-Unknown-Fields", fmt::format("{}", fmt::join(parsed->unknown_fields, ", ")));
+  name_unknown(response, parsed->unknown_fields);
   co_return response;
 }
 
@@ -244,8 +242,10 @@ Result<std::optional<core::WallTime>> query_before(const Request& request) {
   if (!text || text->empty()) return std::nullopt;
   double seconds = 0;
   const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), seconds);
-  if (error != std::errc{} || end != text->data() + text->size() || !(seconds >= 0 && seconds < kFarFuture))
+  const bool is_number = error != std::errc::invalid_argument && end == text->data() + text->size();
+  if (!is_number || std::isnan(seconds))
     return fail(ErrorKind::invalid_argument, "query 'before': epoch seconds expected");
+  if (error != std::errc{} || seconds < 0 || seconds >= kFarFuture) return std::nullopt;
   return core::WallTime(std::chrono::microseconds(std::llround(seconds * 1e6)));
 }
 

@@ -2,9 +2,9 @@
 
 #include <limits>
 
+#include <appmesh/wire/json_text.h>
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
-#include <boost/json/parse.hpp>
 
 #include "api/on_worker.h"
 #include "api/query_numbers.h"
@@ -17,7 +17,7 @@ constexpr std::int64_t kDefaultEntries = 100;
 
 boost::json::object to_json(const store::AuditEntry& entry) {
   boost::system::error_code malformed;
-  boost::json::value record = boost::json::parse(entry.what.record, malformed);
+  boost::json::value record = wire::read_json(entry.what.record, malformed);
   return {{"id", entry.id},
           {"time", static_cast<double>(entry.what.time.time_since_epoch().count()) / 1e6},
           {"record", malformed ? boost::json::value(entry.what.record) : std::move(record)},

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "api/session.h"
+#include "core/text.h"
 #include "platform/clock.h"
 #include "security/passwords.h"
 #include "store/base64.h"
@@ -41,6 +42,8 @@ Result<Credentials> basic_credentials(const Request& request) {
   const bool padded = encoded.ends_with('=') || encoded.size() % 4 == 0;
   auto plain = store::from_base64(encoded, padded ? store::Base64::padded : store::Base64::bare);
   if (!plain) return bad();
+  if (!core::is_utf8(*plain))
+    return fail(ErrorKind::invalid_argument, "Authorization: user and password must be UTF-8 text");
   const auto colon = plain->find(':');
   if (colon == std::string::npos) return bad();
   Credentials credentials{.user = plain->substr(0, colon), .password = plain->substr(colon + 1)};

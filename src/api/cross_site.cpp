@@ -45,7 +45,8 @@ void add_cors_headers(const CrossSitePolicy& policy, const Request& request, Res
   response.add_header("Access-Control-Allow-Origin", std::string(origin))
       .add_header("Access-Control-Allow-Credentials", "true")
       .add_header("Access-Control-Expose-Headers",
-                  "X-Exit-Code, X-Output-Position, X-File-Mode, X-File-User, X-File-Group");
+                  "X-Exit-Code, X-Output-Position, X-File-Mode, X-File-User, X-File-Group, "
+                  "X-File-User-Name, X-File-Group-Name");
   if (request.method != Method::options) return;
   response.add_header("Access-Control-Allow-Methods", "GET, POST, PUT, DELETE, OPTIONS")
       .add_header("Access-Control-Max-Age", "86400");

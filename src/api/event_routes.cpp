@@ -1,6 +1,7 @@
 // Subscriptions (section 2.10 of the wire contract) and the same events as Server-Sent Events (section 4.12).
 #include <algorithm>
 
+#include <appmesh/wire/json_text.h>
 #include <boost/asio/this_coro.hpp>
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
@@ -38,7 +39,7 @@ Result<void> may_see_all(const Context& context) {
 // has.
 PushMessage last_push(const Error& why, const std::string& id, const std::string& app) {
   const int status = http_status(why.kind);
-  auto body = std::make_shared<std::string>(boost::json::serialize(
+  auto body = std::make_shared<std::string>(wire::write_json(
       boost::json::object{{"subscription_id", id},
                           {"event_type", kEndType},
                           {"app_name", app.empty() ? "*" : app},

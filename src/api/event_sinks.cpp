@@ -2,6 +2,7 @@
 
 #include <atomic>
 
+#include <appmesh/wire/json_text.h>
 #include <boost/asio/post.hpp>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/use_awaitable.hpp>
@@ -145,8 +146,7 @@ void EventStream::finish(std::string_view reason) {
   if (!open_) return;
   open_ = false;
   if (!reason.empty())
-    last_words_ =
-        fmt::format("event: END\ndata: {{\"reason\":{}}}\n\n", boost::json::serialize(boost::json::string(reason)));
+    last_words_ = fmt::format("event: END\ndata: {{\"reason\":{}}}\n\n", wire::write_json(boost::json::string(reason)));
   wake();
 }
 

@@ -14,6 +14,7 @@
 #include "api/file_transfer.h"
 #include "api/multipart.h"
 #include "api/on_worker.h"
+#include "core/text.h"
 #include "store/base64.h"
 
 namespace appmesh::api {
@@ -37,6 +38,7 @@ Result<std::string> requested_path(const Request& request) {
   if (request.transport != TransportKind::https) return std::string(*value);
   auto decoded = percent_decode(*value);
   if (!decoded) return fail(ErrorKind::invalid_argument, "header 'X-File-Path': malformed percent-encoding");
+  if (!core::is_utf8(*decoded)) return fail(ErrorKind::invalid_argument, "header 'X-File-Path': not valid UTF-8");
   return decoded;
 }
 
@@ -51,18 +53,13 @@ FileAttributes attributes_of(const Request& request) {
 }
 
 void add_attributes(Response& response, const FileAttributes& attributes) {
+  // Clients up to 2.1.6 take nothing but numbers here, later ones numbers too. Names are what holds on another host, so
+  // clients of ours look at them first.
   response.add_header("X-File-Mode", attributes.mode)
       .add_header("X-File-User", attributes.user)
       .add_header("X-File-Group", attributes.group);
-}
-
-// A name may hold anything, and each line of the log is one line.
-std::string printable(std::string_view text) {
-  std::string out(text);
-  for (char& c : out) {
-    if (static_cast<unsigned char>(c) < ' ' || c == '\x7f') c = '?';
-  }
-  return out;
+  if (!attributes.user_name.empty()) response.add_header("X-File-User-Name", core::plain_text(attributes.user_name));
+  if (!attributes.group_name.empty()) response.add_header("X-File-Group-Name", core::plain_text(attributes.group_name));
 }
 
 // RFC 6266: a name that every client can read, and the true one for those that can read that.
@@ -89,7 +86,7 @@ std::string content_disposition(std::string_view name) {
 
 // Errors as the data routes of section 1.7 give them.
 Response text_error(const Error& error) {
-  Response response = text_response(error.message, http_status(error.kind));
+  Response response = text_response(core::repair_utf8(error.message), http_status(error.kind));
   response.log_note = error.cause;
   return response;
 }
@@ -131,7 +128,7 @@ class Files {
     if (request.transport == TransportKind::https) {
       const Result<void> received = co_await receive(request, *path, attributes_of(request));
       if (!received) co_return error_response(received.error());
-      spdlog::info("file {} was uploaded by {}", printable(*path), context.principal->user);
+      spdlog::info("file {} was uploaded by {}", core::plain_text(*path), context.principal->user);
       co_return text_response("File upload success");
     }
     if (!request.header(kSendHeader)) {
@@ -173,7 +170,7 @@ class Files {
     }
     const Result<void> received = co_await receive(context.request, shown->grant.path, attributes);
     if (!received) co_return text_error(received.error());
-    spdlog::info("file {} was uploaded by {}", printable(shown->grant.path), shown->grant.user);
+    spdlog::info("file {} was uploaded by {}", core::plain_text(shown->grant.path), shown->grant.user);
     co_return text_response("File upload success");
   }
 

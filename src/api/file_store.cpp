@@ -137,8 +137,10 @@ Result<OpenedFile> FileStore::open(std::string_view path) const {
                     .size_bytes = static_cast<std::uint64_t>(info.st_size),
                     .modified = info.st_mtim.tv_sec,
                     .attributes = {.mode = std::to_string(info.st_mode & 0777U),
-                                   .user = platform::user_name(info.st_uid),
-                                   .group = platform::group_name(info.st_gid)}};
+                                   .user = std::to_string(info.st_uid),
+                                   .group = std::to_string(info.st_gid),
+                                   .user_name = platform::user_name(info.st_uid),
+                                   .group_name = platform::group_name(info.st_gid)}};
 }
 
 Result<FileStore::Target> FileStore::target_of(std::string_view path) const {

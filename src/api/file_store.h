@@ -23,8 +23,10 @@ inline constexpr std::uint64_t kMaxUploadBytes = 2UL * 1024 * 1024 * 1024;
 // X-File-Mode, X-File-User and X-File-Group as they were sent; empty: not sent.
 struct FileAttributes {
   std::string mode;
-  std::string user;
+  std::string user;  // of an upload a name or an id, of a download an id
   std::string group;
+  std::string user_name = {};  // of a download
+  std::string group_name = {};
 };
 
 // A regular file that may be read. The size is that of the moment of opening, and no more than that is sent.

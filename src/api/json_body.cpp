@@ -1,5 +1,4 @@
-#include <boost/json/parse_options.hpp>
-#include <boost/json/stream_parser.hpp>
+#include <appmesh/wire/json_text.h>
 
 #include "api/request.h"
 
@@ -25,17 +24,11 @@ Result<boost::json::value> parse_json_body(const Request& request) {
   if (text.size() > kMaxJsonBytes) {
     return fail(ErrorKind::too_large, "JSON body is longer than " + std::to_string(kMaxJsonBytes) + " bytes");
   }
-  json::parse_options options;
-  options.max_depth = kMaxJsonDepth;
-  json::stream_parser parser({}, options);
   boost::system::error_code error;
-  const std::size_t used = parser.write_some(text.data(), text.size(), error);
-  if (error) return std::unexpected(malformed(used, error.message()));
-  // write_some() takes the blanks after the value, so whatever is left does not belong to it.
-  if (used < text.size()) return std::unexpected(malformed(used, "characters after the value"));
-  parser.finish(error);
-  if (error) return std::unexpected(malformed(text.size(), error.message()));
-  json::value value = parser.release();
+  std::size_t position = 0;
+  json::value value = wire::read_json(text, error, &position, kMaxJsonDepth);
+  if (error == json::error::extra_data) return std::unexpected(malformed(position, "characters after the value"));
+  if (error) return std::unexpected(malformed(position, error.message()));
   if (value.is_null()) return fail(ErrorKind::invalid_argument, "Empty json input");
   return value;
 }

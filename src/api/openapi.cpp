@@ -3,14 +3,16 @@
 #include <map>
 #include <set>
 
-#include <boost/json/serialize.hpp>
+#include <appmesh/wire/json_text.h>
 
 namespace appmesh::api {
 namespace {
 
 // Every JSON string is a YAML string.
 std::string quoted(std::string_view text) {
-  return boost::json::serialize(text);
+  std::string out;
+  wire::append_json_string(out, text);
+  return out;
 }
 
 std::string lower(std::string_view text) {

@@ -9,6 +9,7 @@
 #include "api/app_routes.h"
 #include "api/long_wait.h"
 #include "api/query_numbers.h"
+#include "core/text.h"
 
 namespace appmesh::api {
 
@@ -86,7 +87,8 @@ Response answer(const OutputQuery& query, const engine::AppView& app, runtime::O
   if (query.json) {
     response = json_response(boost::json::array{boost::json::object{{"index", query.index}, {"stdout", chunk.bytes}}});
   } else if (query.html) {
-    response = Response{.content_type = "text/html; charset=utf-8", .body = escape_html(chunk.bytes)};
+    response =
+        Response{.content_type = "text/html; charset=utf-8", .body = escape_html(core::repair_utf8(chunk.bytes))};
   } else {
     response = text_response(std::move(chunk.bytes));
   }
@@ -101,6 +103,18 @@ Result<void> watch_right(const engine::AppDirectory& directory, const Request& r
                          const engine::AppView& app) {
   if (!request.right) return {};
   return request.right->narrow(directory, name, app.generation, core::Access::read);
+}
+
+// A chunk that ends inside a character ends before it instead, and the rest of it is in the next one: readers of text
+// turn each chunk into characters of its own. Nothing is lost for readers of bytes. What is no character stays, and so
+// does the end of a run whose output is complete. Returns how many bytes were held back.
+template <typename IsComplete>
+std::size_t end_at_character(runtime::OutputChunk& chunk, IsComplete is_complete) {
+  const std::size_t begun = core::incomplete_tail(chunk.bytes);
+  if (begun == 0 || (chunk.end == chunk.size && is_complete())) return 0;
+  chunk.bytes.resize(chunk.bytes.size() - begun);
+  chunk.end -= begun;
+  return begun;
 }
 
 awaitable<Response> read_output(const AppRoutes& wiring, Context& context) {
@@ -118,37 +132,53 @@ awaitable<Response> read_output(const AppRoutes& wiring, Context& context) {
     if (query->index > (*app)->kept_runs.size()) co_return gone();
     auto chunk =
         wiring.engine.outputs().read(name, (*app)->kept_runs[query->index - 1], query->position, query->max_bytes);
-    co_return chunk ? answer(*query, **app, std::move(*chunk)) : gone();
+    if (!chunk) co_return gone();
+    end_at_character(*chunk, [] { return true; });
+    co_return answer(*query, **app, std::move(*chunk));
   }
   if (!query->run_id.empty() && query->run_id != (*app)->run_id) co_return gone();
   if ((*app)->run_number == 0) {
     if (query->position > 0) co_return gone();
     co_return text_response("");
   }
-  if (query->timeout.count() > 0 && !(*app)->run_complete) {
-    // Waits for this run even when the app starts another one meanwhile.
-    if (auto present = watch_right(directory, context.request, public_name, **app); !present)
-      co_return error_response(present.error());
-    LongWait<void> wait(context.request);
-    const auto id = wiring.engine.wait_output(name, (*app)->run_id, query->position, query->timeout,
-                                              [slot = wait.slot()] { slot->set({}); });
-    if (const auto waited = co_await wait.get(); !waited) {
-      wiring.engine.end_wait((*app)->run_id, id);
-      co_return error_response(waited.error());
+  using Clock = std::chrono::steady_clock;
+  const auto deadline = Clock::now() + query->timeout;
+  std::uint64_t wait_behind = query->position;
+  for (;;) {
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now());
+    if (left.count() > 0 && !(*app)->run_complete) {
+      // Waits for this run even when the app starts another one meanwhile.
+      if (auto present = watch_right(directory, context.request, public_name, **app); !present)
+        co_return error_response(present.error());
+      LongWait<void> wait(context.request);
+      const auto id =
+          wiring.engine.wait_output(name, (*app)->run_id, wait_behind, left, [slot = wait.slot()] { slot->set({}); });
+      if (const auto waited = co_await wait.get(); !waited) {
+        wiring.engine.end_wait((*app)->run_id, id);
+        co_return error_response(waited.error());
+      }
+      const auto after = directory.find_instance(public_name, query->instance);
+      if (after == nullptr || after->generation != (*app)->generation)
+        co_return error_response(no_such_app(public_name));
+      // A run that was replaced while we waited still has its file: its last bytes are not lost to the one who waited.
+      if (after->run_id == (*app)->run_id) *app = after;
     }
-    const auto after = directory.find_instance(public_name, query->instance);
-    if (after == nullptr || after->generation != (*app)->generation) co_return error_response(no_such_app(public_name));
-    // A run that was replaced while we waited still has its file: its last bytes are not lost to the one who waited.
-    if (after->run_id == (*app)->run_id) *app = after;
+    // The picture of the app is older than the file read below: what it calls complete is all there.
+    auto chunk = wiring.engine.outputs().read(name, (*app)->run_number, query->position, query->max_bytes);
+    if (!chunk) {
+      if (chunk.error().kind != ErrorKind::not_found) co_return gone();
+      chunk = runtime::OutputChunk{};
+      if (query->position > 0) co_return gone();
+    }
+    const std::size_t begun = end_at_character(*chunk, [&] {
+      const auto present = directory.find_instance(public_name, query->instance);
+      return (*app)->run_complete || present == nullptr || present->run_id != (*app)->run_id;
+    });
+    // The first bytes of a character alone are nothing to answer with: whoever waits would ask again at once.
+    if (begun == 0 || !chunk->bytes.empty() || Clock::now() >= deadline)
+      co_return answer(*query, **app, std::move(*chunk));
+    wait_behind = chunk->end + begun;
   }
-  // The picture of the app is older than the file read below: what it calls complete is all there.
-  auto chunk = wiring.engine.outputs().read(name, (*app)->run_number, query->position, query->max_bytes);
-  if (!chunk) {
-    if (chunk.error().kind != ErrorKind::not_found) co_return gone();
-    chunk = runtime::OutputChunk{};
-    if (query->position > 0) co_return gone();
-  }
-  co_return answer(*query, **app, std::move(*chunk));
 }
 
 }  // namespace

@@ -2,10 +2,10 @@
 
 #include <algorithm>
 
+#include <appmesh/wire/json_text.h>
 #include <boost/asio/post.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <boost/json/object.hpp>
-#include <boost/json/serialize.hpp>
 #include <fmt/format.h>
 
 #include "api/app_access.h"
@@ -81,8 +81,8 @@ struct Visit {
 };
 
 std::string ending(const Result<engine::FinishedRun>& finished) {
-  if (finished) return boost::json::serialize(boost::json::object{{"exit_code", finished->return_code}});
-  return boost::json::serialize(boost::json::object{{"error", finished.error().message}});
+  if (finished) return wire::write_json(boost::json::object{{"exit_code", finished->return_code}});
+  return wire::write_json(boost::json::object{{"error", finished.error().message}});
 }
 
 // Asks for a run, or for an older one; `ask` is given both answers to come.
@@ -121,7 +121,7 @@ awaitable<Response> visit(const PtyRoutes& wiring, Context& context, std::string
   visit->event.run_id = begun->run_id;
   visit->note(action);
   session->open(std::move(*begun->terminal));
-  session->tell(boost::json::serialize(
+  session->tell(wire::write_json(
       boost::json::object{{"name", begun->app}, {"process_uuid", begun->run_id}, {"os_user", visit->event.os_user}}));
   Response response;
   response.status = 101;

@@ -3,13 +3,13 @@
 #include <cerrno>
 #include <utility>
 
+#include <appmesh/wire/json_text.h>
 #include <boost/asio/associated_executor.hpp>
 #include <boost/asio/async_result.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/json/object.hpp>
-#include <boost/json/parse.hpp>
 #include <signal.h>
 #include <termios.h>
 #include <unistd.h>
@@ -108,7 +108,7 @@ asio::awaitable<Result<void>> PtySession::take(SocketMessage message) {
 
 Result<void> PtySession::control(const std::string& text) {
   boost::system::error_code malformed;
-  const boost::json::value value = boost::json::parse(text, malformed);
+  const boost::json::value value = wire::read_json(text, malformed);
   const auto* resize = malformed || !value.is_object() ? nullptr : value.get_object().if_contains("resize");
   if (resize == nullptr || !resize->is_object())
     return fail(ErrorKind::invalid_argument, "the only text message is {\"resize\":{\"rows\":R,\"columns\":C}}");

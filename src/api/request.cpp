@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 
+#include "core/text.h"
+
 namespace appmesh::api {
 namespace {
 
@@ -173,6 +175,7 @@ Result<Target> parse_target(std::string_view target, bool plus_is_space) {
       return fail(ErrorKind::invalid_argument, "control character in the request target");
     }
   }
+  if (!core::is_utf8(target)) return fail(ErrorKind::invalid_argument, "the request target is not valid UTF-8");
   if (const std::size_t fragment = target.find('#'); fragment != std::string_view::npos) {
     target = target.substr(0, fragment);
   }

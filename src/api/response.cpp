@@ -1,11 +1,11 @@
-#include <boost/json/serialize.hpp>
+#include <appmesh/wire/json_text.h>
 
 #include "api/request.h"
 
 namespace appmesh::api {
 
 Response json_response(const boost::json::value& value, int status) {
-  return json_text_response(boost::json::serialize(value), status);
+  return json_text_response(wire::write_json(value), status);
 }
 
 Response json_text_response(std::string json, int status) {
@@ -25,7 +25,10 @@ Response text_response(std::string text, int status) {
 }
 
 Response message_response(std::string_view message, int status) {
-  return json_text_response("{\"message\":" + boost::json::serialize(message) + "}", status);
+  std::string json = "{\"message\":";
+  wire::append_json_string(json, message);
+  json += '}';
+  return json_text_response(std::move(json), status);
 }
 
 Response error_response(const Error& error) {

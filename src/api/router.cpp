@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <stdexcept>
 
+#include "core/text.h"
+
 namespace appmesh::api {
 namespace {
 
@@ -136,6 +138,9 @@ Result<RouteTable::Match> RouteTable::find(Method method, std::string_view path)
   for (std::size_t i = 0; i < kMaxPathVariables && !target->names[i].empty(); ++i) {
     auto value = percent_decode(values[i]);
     if (!value) return std::unexpected(std::move(value.error()));
+    if (!core::is_utf8(*value))
+      return fail(ErrorKind::invalid_argument,
+                  "path variable '" + std::string(target->names[i]) + "': not valid UTF-8");
     if (!is_good_value(*value)) return not_found();
     match.variables[i] = {target->names[i], std::move(*value)};
   }

@@ -5,6 +5,7 @@
 
 #include "api/app_access.h"
 #include "api/app_edit.h"
+#include "api/app_json.h"
 #include "api/app_routes.h"
 #include "api/long_wait.h"
 #include "api/on_engine.h"
@@ -44,7 +45,7 @@ Result<void> merge_copy(const engine::AppView& source, const security::Principal
         fmt::format("field 'command': <{}> is a registered application, its command cannot be replaced", given.name));
   core::AppDefinition copy = *source.definition;
   if (!owns(caller, copy)) copy.sec_env.reset();
-  if (!given.metadata.is_null()) copy.metadata = std::move(given.metadata);
+  if (given.metadata.kind() != core::Metadata::Kind::none) copy.metadata = std::move(given.metadata);
   for (auto& [variable, value] : given.env) copy.env[variable] = std::move(value);
   if (given.sec_env) {
     if (!copy.sec_env) copy.sec_env.emplace();
@@ -55,13 +56,15 @@ Result<void> merge_copy(const engine::AppView& source, const security::Principal
   return {};
 }
 
-Result<engine::OnDemandRequest> read_run(const AppRoutes& wiring, const Context& context) {
+Result<engine::OnDemandRequest> read_run(const AppRoutes& wiring, const Context& context,
+                                         std::vector<core::UnknownField>& unknown) {
   engine::OnDemandRequest run;
   if (auto times = read_times(context.request, run); !times) return std::unexpected(times.error());
   const auto json = parse_json_object(context.request);
   if (!json) return std::unexpected(json.error());
-  auto parsed = core::parse_definition(*json);
+  auto parsed = core::parse_definition(*json, context.request.body);
   if (!parsed) return std::unexpected(parsed.error());
+  unknown = std::move(parsed->unknown_fields);
   run.definition = std::move(parsed->definition);
 
   const std::string& name = run.definition.name;
@@ -124,7 +127,8 @@ class ShellLine {
 };
 
 awaitable<Response> run_async(const AppRoutes& wiring, Context& context) {
-  auto run = read_run(wiring, context);
+  std::vector<core::UnknownField> unknown;
+  auto run = read_run(wiring, context, unknown);
   if (!run) co_return error_response(run.error());
   const auto line = ShellLine::of(wiring, context, *run);
   const auto ticket = co_await on_engine<engine::RunTicket>([&](auto done) {
@@ -138,11 +142,14 @@ awaitable<Response> run_async(const AppRoutes& wiring, Context& context) {
         [line](const Result<engine::FinishedRun>& finished) { line->finished(finished); });
   });
   if (!ticket) co_return error_response(ticket.error());
-  co_return json_response(boost::json::object{{"name", ticket->app}, {"process_uuid", ticket->run_id}});
+  Response response = json_response(boost::json::object{{"name", ticket->app}, {"process_uuid", ticket->run_id}});
+  name_unknown(response, unknown);
+  co_return response;
 }
 
 awaitable<Response> run_sync(const AppRoutes& wiring, Context& context) {
-  auto run = read_run(wiring, context);
+  std::vector<core::UnknownField> unknown;
+  auto run = read_run(wiring, context, unknown);
   if (!run) co_return error_response(run.error());
   const auto line = ShellLine::of(wiring, context, *run);
   LongWait<engine::FinishedRun> wait(context.request);
@@ -163,6 +170,7 @@ awaitable<Response> run_sync(const AppRoutes& wiring, Context& context) {
   wiring.engine.discard_run(finished->ticket.app, finished->ticket.generation);
 
   Response response = text_response(output ? std::move(output->bytes) : std::string{});
+  name_unknown(response, unknown);
   response.add_header("X-Exit-Code", std::to_string(finished->return_code));
   if (output && output->end > 0) response.add_header("X-Output-Position", std::to_string(output->end));
   co_return response;

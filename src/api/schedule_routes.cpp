@@ -1,6 +1,7 @@
 // When would this run? Section 4.12 of the wire contract: a plan for a definition that nobody registers.
 #include <boost/json/array.hpp>
 
+#include "api/app_json.h"
 #include "api/app_routes.h"
 #include "api/on_worker.h"
 #include "platform/clock.h"
@@ -28,8 +29,9 @@ awaitable<Response> preview_schedule(const AppRoutes& wiring, Context& context) 
   if (!json) co_return error_response(json.error());
   const auto count = read_count(*json);
   if (!count) co_return error_response(count.error());
-  auto parsed = core::parse_definition(*json);
+  auto parsed = core::parse_definition(*json, context.request.body);
   if (!parsed) co_return error_response(parsed.error());
+  std::erase_if(parsed->unknown_fields, [](const auto& field) { return field.name == "count"; });
   parsed->definition.register_time = 0;  // as if it were registered now
   // A thousand rare dates take milliseconds to find.
   const auto starts = co_await on_worker(
@@ -38,7 +40,9 @@ awaitable<Response> preview_schedule(const AppRoutes& wiring, Context& context) 
   if (!starts) co_return error_response(starts.error());
   boost::json::array next;
   for (const std::int64_t start : *starts) next.emplace_back(start);
-  co_return json_response(boost::json::object{{"next", std::move(next)}});
+  Response response = json_response(boost::json::object{{"next", std::move(next)}});
+  name_unknown(response, parsed->unknown_fields);
+  co_return response;
 }
 
 }  // namespace

@@ -11,6 +11,7 @@
 #include "api/body.h"
 #include "api/cross_site.h"
 #include "api/one_shot.h"
+#include "api/text_checks.h"
 
 namespace appmesh::api {
 namespace {
@@ -137,6 +138,7 @@ boost::asio::awaitable<Response> Service::dispatch(Request& request, const Route
     default:
       break;
   }
+  if (auto text = check_text(request); !text) co_return error_response(text.error());
   auto match = routes_.find(request.method, request.path);
   if (request.transport == TransportKind::https && request.header("origin") && may_harm(request, match) &&
       !passes_csrf_rule(*policy(), request)) {
@@ -228,6 +230,7 @@ bool Service::start(const std::shared_ptr<Call>& call) {
   auto match = routes_.find(request.method, request.path);
   if (!match || !match->route->direct) return false;
 
+  if (!check_text(request)) return false;  // handle() names what is wrong
   call->service_ = this;
   call->route_ = match->route;
   call->begun_ = std::chrono::steady_clock::now();

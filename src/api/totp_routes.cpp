@@ -7,6 +7,7 @@
 
 #include "api/auth_routes.h"
 #include "api/session.h"
+#include "api/text_checks.h"
 #include "platform/clock.h"
 #include "security/passwords.h"
 #include "store/base64.h"
@@ -71,6 +72,8 @@ asio::awaitable<Response> set_up(const AuthRoutes& wiring, const Context& contex
 asio::awaitable<Response> validate(const AuthRoutes& wiring, const Request& request) {
   const auto body = parse_json_object(request);
   if (!body) co_return refusal(body.error());
+  if (auto known = refuse_unknown_fields(*body, {"user_name", "totp_code", "totp_challenge", "expire_seconds"}); !known)
+    co_return refusal(known.error());
   const std::string name = text_field(*body, "user_name");
   const std::string code = text_field(*body, "totp_code");
   if (name.empty()) co_return refusal({ErrorKind::invalid_argument, "field 'user_name': required", {}});

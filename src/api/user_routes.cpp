@@ -4,10 +4,12 @@
 #include <utility>
 #include <vector>
 
+#include <appmesh/wire/json_text.h>
 #include <boost/json/array.hpp>
-#include <boost/json/serialize.hpp>
 #include <boost/json/value.hpp>
 
+#include "api/text_checks.h"
+#include "core/text.h"
 #include "platform/clock.h"
 #include "security/passwords.h"
 #include "security/tokens.h"
@@ -61,7 +63,13 @@ Result<std::vector<std::string>> read_names(const json::value& value, std::strin
   return names;
 }
 
-Result<security::UserChange> read_user(const json::object& body) {
+// `source` is the text of `body`: metadata that is no text stays as it was written.
+Result<security::UserChange> read_user(const json::object& body, std::string_view source) {
+  if (auto known = refuse_unknown_fields(
+          body, {"name", "key", "email", "group", "exec_user", "locked", "mfa_enabled", "metadata", "roles"},
+          {"mfa_key", "token_epoch", "audience"});
+      !known)
+    return std::unexpected(known.error());
   security::UserChange user;
   for (auto [name, target] :
        {std::pair{"email", &user.email}, {"group", &user.group}, {"exec_user", &user.exec_user}}) {
@@ -76,7 +84,8 @@ Result<security::UserChange> read_user(const json::object& body) {
     user.password = std::move(password);
   }
   if (const json::value* metadata = field_of(body, "metadata")) {
-    user.metadata = metadata->is_string() ? std::string(metadata->get_string()) : json::serialize(*metadata);
+    user.metadata = metadata->is_string() ? std::string(metadata->get_string())
+                                          : std::string(wire::member_text(source, "metadata").value_or("null"));
   }
   if (const json::value* roles = field_of(body, "roles")) {
     auto names = read_names(*roles, "roles");
@@ -94,6 +103,7 @@ Result<std::string> read_password(const json::object& body, std::string_view nam
   auto plain = store::from_base64(encoded);
   security::wipe(encoded);
   if (!plain) return wrong(name, "must be base64");
+  if (!core::is_utf8(*plain)) return wrong(name, "must be the base64 of UTF-8 text");
   return std::move(*plain);
 }
 
@@ -114,6 +124,8 @@ asio::awaitable<Response> change_password(const UserRoutes& wiring, Context& con
   }
   const auto body = parse_json_object(context.request);
   if (!body) co_return error_response(body.error());
+  if (auto known = refuse_unknown_fields(*body, {"old_password", "new_password"}); !known)
+    co_return error_response(known.error());
   auto old_password = read_password(*body, "old_password");
   if (!old_password) co_return error_response(old_password.error());
   auto new_password = read_password(*body, "new_password");
@@ -133,7 +145,7 @@ asio::awaitable<Response> change_password(const UserRoutes& wiring, Context& con
 asio::awaitable<Response> put_user(const UserRoutes& wiring, Context& context) {
   const auto body = parse_json_object(context.request);
   if (!body) co_return error_response(body.error());
-  auto user = read_user(*body);
+  auto user = read_user(*body, context.request.body);
   if (!user) co_return error_response(user.error());
   const auto done = co_await wiring.workers.run(
       [&users = wiring.users, name = context.variable("name"), user = std::move(*user)]() mutable {

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <ctime>
 
+#include <appmesh/wire/json_text.h>
 #include <boost/json/object.hpp>
-#include <boost/json/parse.hpp>
 #include <fmt/format.h>
 
 #include "cli/commands.h"
@@ -52,7 +52,7 @@ std::vector<Entry> page_of(Client& client, std::size_t limit, std::optional<std:
   if (before) request.query.emplace_back("before", std::to_string(*before));
   const Response response = client.call(std::move(request));
   boost::system::error_code error;
-  json::value list = json::parse(response.body, error);
+  json::value list = wire::read_json(response.body, error);
   if (error || !list.is_array()) throw CliError(kFailed, "the server's answer is no audit trail");
   std::vector<Entry> page;
   for (json::value& value : list.get_array()) page.push_back(read_entry(value));

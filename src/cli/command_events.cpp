@@ -4,8 +4,7 @@
 #include <iterator>
 #include <utility>
 
-#include <boost/json/parse.hpp>
-#include <boost/json/serialize.hpp>
+#include <appmesh/wire/json_text.h>
 #include <fmt/format.h>
 
 #include "cli/commands.h"
@@ -38,19 +37,19 @@ std::string joined(const std::vector<std::string>& words) {
 std::string event_line(const StreamedEvent& event, bool raw) {
   if (raw) return event.data + "\n";
   boost::system::error_code error;
-  const auto value = boost::json::parse(event.data, error);
+  const auto value = wire::read_json(event.data, error);
   if (error || !value.is_object()) return event.data + "\n";
   const App fields(value.get_object());
   const auto* data = value.get_object().if_contains("data");
   return fmt::format("{} {:<7} {}  {}\n", local_time(fields.number("timestamp").value_or(0)), event.type,
                      printable(fields.text("app_name").value_or("")),
-                     data == nullptr ? "" : printable(boost::json::serialize(*data)));
+                     data == nullptr ? "" : printable(wire::write_json(*data)));
 }
 
 // Of the last event of a stream.
 std::string reason_of(const std::string& data) {
   boost::system::error_code error;
-  const auto value = boost::json::parse(data, error);
+  const auto value = wire::read_json(data, error);
   if (error || !value.is_object()) return printable(data);
   return printable(App(value.get_object()).text("reason").value_or(data));
 }

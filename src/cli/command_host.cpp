@@ -1,4 +1,4 @@
-#include <boost/json/parse.hpp>
+#include <appmesh/wire/json_text.h>
 
 #include "cli/commands.h"
 #include "cli/exit_code.h"
@@ -49,7 +49,7 @@ void merge_change(json::object& root, const std::string& change) {
     path.remove_prefix(dot + 1);
   }
   boost::system::error_code error;
-  json::value value = json::parse(change.substr(equals + 1), error);
+  json::value value = wire::read_json(change.substr(equals + 1), error);
   if (error) value = json::string(change.substr(equals + 1));
   (*object)[path] = std::move(value);
 }

@@ -9,9 +9,8 @@
 #include <appmesh/duration.h>
 #include <appmesh/error.h>
 #include <appmesh/web_socket.h>
+#include <appmesh/wire/json_text.h>
 #include <boost/json/object.hpp>
-#include <boost/json/parse.hpp>
-#include <boost/json/serialize.hpp>
 #include <fmt/format.h>
 #include <poll.h>
 #include <unistd.h>
@@ -136,7 +135,7 @@ class Shell {
 
   std::optional<int> take_text(const std::string& text) {
     boost::system::error_code malformed;
-    const boost::json::value value = boost::json::parse(text, malformed);
+    const boost::json::value value = wire::read_json(text, malformed);
     if (malformed || !value.is_object()) throw CliError(kFailed, "the daemon sent what is no JSON object");
     const boost::json::object& object = value.get_object();
     if (const auto* name = object.if_contains("name"); name != nullptr && name->is_string()) name_ = name->get_string();
@@ -150,7 +149,7 @@ class Shell {
   void send_size() {
     sizes_.clear();
     const TerminalSize size = terminal_size();
-    socket_->send_text(boost::json::serialize(
+    socket_->send_text(wire::write_json(
         boost::json::object{{"resize", boost::json::object{{"rows", size.rows}, {"columns", size.columns}}}}));
   }
 

@@ -4,7 +4,7 @@
 #include <optional>
 #include <sstream>
 
-#include <boost/json/parse.hpp>
+#include <appmesh/wire/json_text.h>
 #include <sodium.h>
 #include <unistd.h>
 
@@ -55,7 +55,7 @@ std::string changes(const json::value* old, Client& client, const std::string& n
 int set_users(Client& client, const std::string& document) {
   const std::string text = document.starts_with('{') ? document : read_file(document, 1024 * 1024);
   boost::system::error_code error;
-  const json::value value = json::parse(text, error);
+  const json::value value = wire::read_json(text, error);
   if (error || !value.is_object()) throw CliError(kFailed, "-j needs a JSON object, inline or in a file");
   json::object users;
   if (const auto name = App(value.get_object()).text("name")) {

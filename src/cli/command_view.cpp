@@ -34,8 +34,11 @@ int print_trees(const std::vector<App>& apps) {
     const auto tree = app.text("pstree");
     if (!tree) continue;
     if (apps.size() > 1) out += (out.empty() ? "" : "\n") + printable(app.name()) + ":\n";
-    out += *tree;
-    if (!out.ends_with('\n')) out += "\n";
+    for (std::string_view rest = *tree; !rest.empty();) {
+      const auto end = rest.find('\n');
+      out += printable(rest.substr(0, end)) + "\n";
+      rest = end == std::string_view::npos ? std::string_view{} : rest.substr(end + 1);
+    }
   }
   return write_output(out) ? kOk : kFailed;
 }

@@ -8,7 +8,7 @@
 #include <ctime>
 
 #include <appmesh/duration.h>
-#include <boost/json/serialize.hpp>
+#include <appmesh/wire/json_text.h>
 #include <fmt/format.h>
 
 namespace appmesh::cli {
@@ -24,7 +24,7 @@ void write_json(const json::value& value, std::size_t indent, std::string& out) 
     for (const auto& [key, child] : value.get_object()) {
       if (!first) out += ",\n";
       first = false;
-      out += inner + json::serialize(json::value(key)) + ": ";
+      out += inner + wire::write_json(json::value(key)) + ": ";
       write_json(child, indent + 2, out);
     }
     out += "\n" + std::string(indent, ' ') + "}";
@@ -41,7 +41,7 @@ void write_json(const json::value& value, std::size_t indent, std::string& out) 
   } else if (value.is_double()) {
     out += fmt::format("{}", value.get_double());  // Boost writes 1.5 as 1.5E0
   } else {
-    out += json::serialize(value);
+    out += wire::write_json(value);
   }
 }
 

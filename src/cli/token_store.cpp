@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 
 #include <appmesh/app.h>
-#include <boost/json/parse.hpp>
+#include <appmesh/wire/json_text.h>
 #include <fcntl.h>
 #include <pwd.h>
 #include <unistd.h>
@@ -131,7 +131,7 @@ std::optional<std::string> TokenStore::last_host_url() const {
   const auto text = read_file(config_file());
   if (!text) return std::nullopt;
   boost::system::error_code error;
-  const boost::json::value config = boost::json::parse(*text, error);
+  const boost::json::value config = wire::read_json(*text, error);
   if (error || !config.is_object()) return std::nullopt;
   return App(config.get_object()).text("host_url");
 }
@@ -140,7 +140,7 @@ void TokenStore::save_last_host_url(std::string_view url) const {
   boost::json::object config;
   if (const auto text = read_file(config_file())) {
     boost::system::error_code error;
-    boost::json::value old = boost::json::parse(*text, error);
+    boost::json::value old = wire::read_json(*text, error);
     if (!error && old.is_object()) config = std::move(old.get_object());
   }
   config["host_url"] = boost::json::string(url);

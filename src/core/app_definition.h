@@ -12,9 +12,9 @@
 #include <vector>
 
 #include <boost/json/object.hpp>
-#include <boost/json/value.hpp>
 
 #include "core/error.h"
+#include "core/metadata.h"
 #include "core/time.h"
 
 namespace appmesh::core {
@@ -34,10 +34,10 @@ struct Behavior {
 
 // Seconds of the UTC day, [start, end); start > end spans midnight, equal means the whole day.
 struct DailyLimitation {
-  std::int64_t daily_start = 0;  // as received (seconds of day or epoch seconds), echoed as received
+  std::int64_t daily_start = 0;  // 0..86399; epoch seconds are taken modulo a day when they are read
   std::int64_t daily_end = 0;
-  [[nodiscard]] int start_of_day() const { return static_cast<int>(daily_start % 86400); }
-  [[nodiscard]] int end_of_day() const { return static_cast<int>(daily_end % 86400); }
+  [[nodiscard]] int start_of_day() const { return static_cast<int>(daily_start); }
+  [[nodiscard]] int end_of_day() const { return static_cast<int>(daily_end); }
   bool operator==(const DailyLimitation&) const = default;
 };
 
@@ -71,7 +71,7 @@ struct AppDefinition {
   std::string working_dir;
   std::string docker_image;
   std::string health_check_cmd;
-  boost::json::value metadata;  // null: absent
+  Metadata metadata;
   std::map<std::string, std::string> env;
   std::optional<std::map<std::string, std::string>>
       sec_env;  // plain here; sealed by the store, never written to the API
@@ -88,7 +88,7 @@ struct AppDefinition {
   std::int64_t version = 0;
   std::int64_t watchdog_seconds = 0;
   std::uint32_t stdout_cache_num = 0;
-  std::uint32_t permission = 0;  // two decimal digits, others then group
+  std::uint32_t permission = 0;  // decimal digits from the right: group, others; one more is kept and means nothing
   std::uint32_t instances = 1;
   std::int32_t pid = 0;  // attach request; never persisted
   AppStatus status = AppStatus::enabled;
@@ -100,23 +100,39 @@ struct AppDefinition {
   bool operator==(const AppDefinition&) const = default;
 };
 
-struct ParsedDefinition {
-  AppDefinition definition;
-  std::vector<std::string> unknown_fields;  // named to the caller over the wire, refused in YAML files
+// A field that nobody asked for, "behavior.exti", made harmless for a message; and the known one that looks like it.
+struct UnknownField {
+  std::string name;
+  std::string nearest;  // empty: none does
+  bool operator==(const UnknownField&) const = default;
 };
 
+struct ParsedDefinition {
+  AppDefinition definition;
+  std::vector<UnknownField> unknown_fields;
+};
+
+// An error that names them all, for what the caller does not take.
+[[nodiscard]] Result<void> refuse_unknown(const std::vector<UnknownField>& fields);
+// "nmae, behavior.exti", for a caller who takes the rest; empty when there are none.
+[[nodiscard]] std::string names_of(const std::vector<UnknownField>& fields);
+
 // Reads and checks one JSON object. Errors: invalid_argument that names the field and the reason. JSON null means
-// absent. Read-only runtime fields are ignored, not unknown. Whether command or docker_image is required depends on the
-// caller (an on-demand copy has neither): see require_program().
-[[nodiscard]] Result<ParsedDefinition> parse_definition(const boost::json::object& json);
+// absent. Read-only runtime fields are ignored, not unknown, and the names that clients of the 3.x generation have for
+// some fields are those fields. Whether command or docker_image is required depends on the
+// caller (an on-demand copy has neither): see require_program(). `source` is the text that `json` was read from:
+// metadata is taken from there, so that it stays as it was written; without a source it is written anew.
+[[nodiscard]] Result<ParsedDefinition> parse_definition(const boost::json::object& json, std::string_view source = {});
 [[nodiscard]] Result<void> require_program(const AppDefinition& definition);
 [[nodiscard]] Result<void> check_app_name(std::string_view name);
 
 enum class SecretFields : std::uint8_t { omit, include };
 
 // Writes the definition with the contract's names and types; defaults are left out except name, status, register_time
-// and behavior. What this writes parses back to an equal definition.
+// and behavior. Metadata is not part of it, because a number in it would lose its spelling: definition_text() has it
+// too, and what that writes parses back to an equal definition.
 [[nodiscard]] boost::json::object write_definition(const AppDefinition& definition, SecretFields secrets);
+[[nodiscard]] std::string definition_text(const AppDefinition& definition, SecretFields secrets);
 
 // Whether going from one definition to another needs a new process (section 4.1): only fields that the running process
 // sees.

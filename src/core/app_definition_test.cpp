@@ -16,7 +16,13 @@ using ::testing::IsEmpty;
 using ::testing::UnorderedElementsAre;
 
 Result<ParsedDefinition> parse(std::string_view text) {
-  return parse_definition(json::parse(text).as_object());
+  return parse_definition(json::parse(text).as_object(), text);
+}
+
+Metadata metadata_of(std::string_view json) {
+  auto metadata = Metadata::from_json(json);
+  EXPECT_TRUE(metadata) << json << ": " << metadata.error().message;
+  return metadata.value_or(Metadata{});
 }
 
 AppDefinition parsed(std::string_view text) {
@@ -51,7 +57,7 @@ TEST(AppDefinitionTest, ReadsEveryField) {
   EXPECT_EQ(d.description, "d");
   EXPECT_EQ(d.working_dir, "/w");
   EXPECT_EQ(d.health_check_cmd, "true");
-  EXPECT_EQ(json::serialize(d.metadata), R"({"a":[1,2]})");
+  EXPECT_EQ(d.metadata.text(), R"({"a":[1,2]})");
   EXPECT_EQ(d.env.at("A"), "b");
   EXPECT_EQ(d.sec_env->at("S"), "t");
   EXPECT_TRUE(d.shell && d.session_login && d.start_missed);
@@ -152,7 +158,7 @@ TEST(AppDefinitionTest, ANumberOutOfRangeNamesTheField) {
   refuses("start_interval_seconds", "soon");
   refuses("retention", -1);
   refuses("retention", "P");
-  for (const int permission : {4, 40, 19, 91, 34, 100}) refuses("permission", permission);
+  for (const int permission : {4, 40, 19, 91, 34, 400}) refuses("permission", permission);
   EXPECT_EQ(error_of("permission", 14), "field 'permission': digits must be 0..3");
   for (const int permission : {0, 3, 30, 33, 11, 12}) EXPECT_EQ(error_of("permission", permission), "");
 }
@@ -163,7 +169,8 @@ TEST(AppDefinitionTest, ALengthOverTheBoundNamesTheField) {
   EXPECT_THAT(error_of("name", text_of(129)), HasSubstr("field 'name'"));
   EXPECT_THAT(error_of("description", text_of(4096)), HasSubstr("field 'description'"));
   EXPECT_THAT(error_of("working_dir", text_of(4096)), HasSubstr("field 'working_dir'"));
-  EXPECT_THAT(error_of("metadata", text_of(70000)), HasSubstr("field 'metadata'"));
+  EXPECT_THAT(error_of("metadata", text_of(kMostMetadataBytes)), "");
+  EXPECT_THAT(error_of("metadata", text_of(kMostMetadataBytes + 1)), HasSubstr("field 'metadata'"));
   EXPECT_THAT(error_of("env", json::object{{"A", text_of(70000)}}), HasSubstr("field 'env'"));
   json::object many;
   for (int i = 0; i < 513; ++i) many["V" + std::to_string(i)] = "x";
@@ -246,15 +253,98 @@ TEST(AppDefinitionTest, DurationsAreEchoedAsStrings) {
 }
 
 TEST(AppDefinitionTest, MetadataTextThatIsJsonBecomesJson) {
-  EXPECT_EQ(parsed(R"({"metadata":"{\"a\":1}"})").metadata, json::parse(R"({"a":1})"));
-  EXPECT_EQ(parsed(R"({"metadata":"hello"})").metadata, json::value("hello"));
-  EXPECT_EQ(parsed(R"({"metadata":"null"})").metadata, json::value("null"));
+  EXPECT_EQ(parsed(R"({"metadata":"{\"a\":1}"})").metadata, metadata_of(R"({"a":1})"));
+  for (const char* text : {"hello", "null", "1.10", "true", "{not json", "[1,", "\\\"quoted\\\""}) {
+    const auto metadata = parsed(std::string(R"({"metadata":")") + text + "\"}").metadata;
+    EXPECT_EQ(metadata.kind(), Metadata::Kind::text) << text;
+  }
+  EXPECT_EQ(parsed(R"({"metadata":"null"})").metadata.text(), "null");
+}
+
+TEST(AppDefinitionTest, MetadataKeepsEveryByteOfJson) {
+  // Random numbers as people and programs write them, within random JSON.
+  std::mt19937_64 random(7);
+  const auto digits = [&](std::size_t most) {
+    std::string out;
+    for (auto i = random() % most + 1; i > 0; --i) out += static_cast<char>('0' + random() % 10);
+    return out;
+  };
+  for (int i = 0; i < 5000; ++i) {
+    std::string number = random() % 2 == 0 ? "-" : "";
+    number += random() % 3 == 0 ? "0" : std::to_string(random() % 9 + 1) + digits(30);
+    if (random() % 2 == 0) number += "." + digits(25);
+    if (random() % 3 == 0)
+      number += (random() % 2 == 0 ? "e" : "E") + std::string(random() % 2 == 0 ? "+" : "-") + digits(3);
+    const std::string blank = random() % 2 == 0 ? " " : "\n\t";
+    const std::string json =
+        "{" + blank + "\"n\":" + blank + number + ", \"list\": [" + number + "," + number + blank + "]}";
+    for (const std::string& sent : {json, number, "[" + number + "]"}) {
+      const std::string body = R"({"name":"a", "metadata": )" + sent + R"( , "command":"c"})";
+      const auto first = parse(body);
+      ASSERT_TRUE(first) << body << first.error().message;
+      ASSERT_EQ(first->definition.metadata.text(), sent);
+      const std::string shown = definition_text(first->definition, SecretFields::include);
+      EXPECT_THAT(shown, HasSubstr("\"metadata\":" + sent));
+      ASSERT_EQ(parse(shown)->definition, first->definition);
+      // As a text that holds it.
+      const std::string wrapped = json::serialize(json::string(sent));
+      const auto text = parse(R"({"metadata":)" + wrapped + "}");
+      ASSERT_TRUE(text);
+      ASSERT_EQ(text->definition.metadata.text(), sent);
+    }
+  }
+}
+
+TEST(AppDefinitionTest, MetadataThatSaysTheSameNeedsNoRestart) {
+  const auto from = parsed(R"({"name":"a","command":"c","metadata":{"price": 19.990, "n":[1]}})");
+  const auto spelled = parsed(R"({"name":"a","command":"c","metadata":{"n":[1.0],"price":1999e-2}})");
+  EXPECT_FALSE(needs_restart(from, spelled));
+  EXPECT_FALSE(same_definition(from, spelled));
+  EXPECT_TRUE(needs_restart(from, parsed(R"({"name":"a","command":"c","metadata":{"price": 19.99,"n":[2]}})")));
+  EXPECT_TRUE(needs_restart(parsed(R"({"metadata":[12345678901234567890123]})"),
+                            parsed(R"({"metadata":[12345678901234567890124]})")));
+}
+
+TEST(AppDefinitionTest, TheNamesOf3xClientsMeanTheSameFields) {
+  const auto d = parsed(R"({"name":"a","command":"c","enabled":false,"interval":90,"stop_grace_period":"PT5S",
+    "stdout_backup_count":3,"secret_env":{"S":"t"},"behavior":{"exit":"restart","exit_code_actions":{"1":"standby"}},
+    "depends_on":["db"],"owner_principal_id":"x","owner_display_name":"x","execution_user":"u","system":false,
+    "startup_phase":"x","stdout_file_count":1})");
+  EXPECT_EQ(d, parsed(R"({"name":"a","command":"c","status":0,"start_interval_seconds":90,"retention":"PT5S",
+    "stdout_cache_num":3,"sec_env":{"S":"t"},"behavior":{"exit":"restart","control":{"1":"standby"}},
+    "depends_on":{"db":"healthy"}})"));
+  EXPECT_EQ(parsed(R"({"cron_schedule":"0 0 * * MON"})"),
+            parsed(R"({"cron":true,"start_interval_seconds":"0 0 * * MON"})"));
+  EXPECT_EQ(parsed(R"({"status":1,"enabled":true,"interval":"90","start_interval_seconds":90})").start_interval->text,
+            "90");
+  for (const char* text :
+       {R"({"status":1,"enabled":false})", R"({"interval":91,"start_interval_seconds":90})",
+        R"({"retention":1,"stop_grace_period":2})", R"({"stdout_cache_num":1,"stdout_backup_count":2})",
+        R"({"sec_env":{},"secret_env":{"A":"b"}})", R"({"cron_schedule":"0 0 * * MON","interval":5})",
+        R"({"behavior":{"control":{"1":"remove"},"exit_code_actions":{"1":"standby"}}})"})
+    EXPECT_FALSE(parse(text)) << text;
+}
+
+TEST(AppDefinitionTest, TimesOfDayAreTakenModuloADay) {
+  const auto d = parsed(R"({"daily_limitation":{"daily_start":1700000000,"daily_end":86400}})");
+  EXPECT_EQ(write_definition(d, SecretFields::omit).at("daily_limitation"),
+            json::value({{"daily_start", 1700000000 % 86400}, {"daily_end", 0}}));
+}
+
+TEST(AppDefinitionTest, AThirdDigitOfThePermissionIsKeptAndSaysNothing) {
+  EXPECT_EQ(parsed(R"({"permission":200})").permission, 200U);
+  EXPECT_EQ(parsed(R"({"permission":312})").permission, 312U);
+  for (const int wrong : {400, 140, 114, 1000, -1}) EXPECT_THAT(error_of("permission", wrong), HasSubstr("permission"));
 }
 
 TEST(AppDefinitionTest, UnknownFieldsAreNamedAndMadeHarmless) {
   const auto result = parse(R"({"name":"a","nmae":"x","behavior":{"exti":"x"},"x\r\ny":1})");
   ASSERT_TRUE(result);
-  EXPECT_THAT(result->unknown_fields, UnorderedElementsAre("nmae", "behavior.exti", "x??y"));
+  EXPECT_THAT(result->unknown_fields,
+              UnorderedElementsAre(UnknownField{"nmae", "name"}, UnknownField{"behavior.exti", "behavior.exit"},
+                                   UnknownField{"x??y", ""}));
+  EXPECT_EQ(refuse_unknown({{"nmae", "name"}, {"x", ""}}).error().message,
+            "field 'nmae': unknown, did you mean 'name'?; field 'x': unknown");
 }
 
 TEST(AppDefinitionTest, WhatGetGivesCanBePutBack) {
@@ -291,7 +381,7 @@ TEST(AppDefinitionTest, OnlyWhatTheProcessSeesNeedsARestart) {
   EXPECT_TRUE(needs([](auto& d) { d.command = "x"; }));
   EXPECT_TRUE(needs([](auto& d) { d.env["A"] = "b"; }));
   EXPECT_TRUE(needs([](auto& d) { d.sec_env.emplace()["A"] = "b"; }));
-  EXPECT_TRUE(needs([](auto& d) { d.metadata = 1; }));
+  EXPECT_TRUE(needs([](auto& d) { d.metadata = metadata_of("1"); }));
   EXPECT_TRUE(needs([](auto& d) { d.shell = true; }));
   EXPECT_TRUE(needs([](auto& d) { d.working_dir = "/"; }));
   EXPECT_FALSE(needs([](auto& d) { d.description = "x"; }));
@@ -335,18 +425,23 @@ class Generator {
   }
   std::string name() { return "app-" + std::to_string(number(0, 99)); }
 
+  json::value metadata() {
+    if (coin()) return json::value(json::string(text()));
+    return json::object{{text(), number(-5, 5)}, {"list", {text(), nullptr, true}}};
+  }
+
   AppDefinition definition() {
     AppDefinition d{.name = name(), .owner = text(), .command = text(), .shell = true};
     if (coin()) d.description = text();
     if (coin()) d.working_dir = text();
     if (coin()) d.health_check_cmd = text();
-    if (coin()) d.metadata = json::object{{text(), number(-5, 5)}, {"list", {text(), nullptr, true}}};
+    if (coin()) d.metadata = metadata_of(json::serialize(metadata()));
     if (coin()) d.env = {{name(), text()}, {name(), ""}};
     if (coin()) d.sec_env.emplace().emplace(name(), text());
     d.behavior.exit = pick(ExitAction::standby, ExitAction::restart, ExitAction::keepalive, ExitAction::remove);
     if (coin()) d.behavior.control[static_cast<int>(number(-64, 255))] = ExitAction::restart;
     d.behavior.leftovers = pick(Leftovers::stop, Leftovers::leave);
-    if (coin()) d.daily_limitation = DailyLimitation{number(0, 2'000'000'000), number(0, 86399)};
+    if (coin()) d.daily_limitation = DailyLimitation{number(0, 86399), number(0, 86399)};
     if (coin()) d.resource_limit = ResourceLimit{number(0, 9), pick(0, 10), pick(0, 2, 1024), number(0, 9)};
     if (coin()) d.retention = DurationText{"PT9S", std::chrono::seconds(9)};
     if (coin()) d.start_interval = DurationText{"60", std::chrono::seconds(60)};
@@ -424,8 +519,8 @@ TEST(AppDefinitionTest, WhatIsWrittenParsesBackToTheSame) {
   for (int i = 0; i < 2000; ++i) {
     const AppDefinition d = generate.definition();
     // Through text, as a file or a client would.
-    const json::object out = write_definition(d, SecretFields::include);
-    const auto again = parse(json::serialize(out));
+    const std::string out = definition_text(d, SecretFields::include);
+    const auto again = parse(out);
     ASSERT_TRUE(again) << again.error().message << "\n" << out;
     ASSERT_EQ(again->definition, d) << out;
     ASSERT_THAT(again->unknown_fields, IsEmpty());
@@ -445,7 +540,7 @@ TEST(AppDefinitionTest, WhateverIsAcceptedIsStable) {
     }
     ++accepted;
     first->definition.pid = 0;  // a request, not a part of what is kept
-    const auto again = parse_definition(write_definition(first->definition, SecretFields::include));
+    const auto again = parse(definition_text(first->definition, SecretFields::include));
     ASSERT_TRUE(again) << again.error().message << "\n" << in;
     ASSERT_EQ(again->definition, first->definition) << in;
   }
@@ -469,7 +564,11 @@ TEST(RunFingerprint, DiffersExactlyWhenARestartIsNeeded) {
   EXPECT_TRUE(differs([](AppDefinition& d) { d.session_login = true; }));
   EXPECT_TRUE(differs([](AppDefinition& d) { d.working_dir = "/tmp"; }));
   EXPECT_TRUE(differs([](AppDefinition& d) { d.docker_image = "x"; }));
-  EXPECT_TRUE(differs([](AppDefinition& d) { d.metadata = "x"; }));
+  EXPECT_TRUE(differs([](AppDefinition& d) { d.metadata = *Metadata::from_json(R"("x")"); }));
+  base.metadata = *Metadata::from_json(R"({"a":1.10,"b":[2]})");
+  EXPECT_FALSE(differs([](AppDefinition& d) { d.metadata = *Metadata::from_json(R"({"b": [2], "a": 1.1})"); }));
+  EXPECT_TRUE(differs([](AppDefinition& d) { d.metadata = *Metadata::from_json(R"({"a":1.11,"b":[2]})"); }));
+  base.metadata = {};
   EXPECT_TRUE(differs([](AppDefinition& d) { d.env["A"] = "2"; }));
   EXPECT_TRUE(differs([](AppDefinition& d) { d.env.clear(), d.env["A1"] = ""; }));
   EXPECT_TRUE(differs([](AppDefinition& d) { d.sec_env.emplace()["S"] = "x"; }));

@@ -1,5 +1,5 @@
 // From an AppDefinition back to JSON, and what a change of one definition into another means for the running process.
-#include <boost/json/serialize.hpp>
+#include <appmesh/wire/json_text.h>
 #include <fmt/format.h>
 
 #include "core/app_definition.h"
@@ -124,7 +124,6 @@ json::object write_definition(const AppDefinition& d, SecretFields secrets) {
   fields.text("working_dir", d.working_dir);
   fields.text("docker_image", d.docker_image);
   fields.text("health_check_cmd", d.health_check_cmd);
-  if (!d.metadata.is_null()) out["metadata"] = d.metadata;
   if (!d.env.empty()) fields.variables("env", d.env);
   if (d.sec_env && secrets == SecretFields::include) fields.variables("sec_env", *d.sec_env);
   fields.flag("shell", d.shell);
@@ -152,11 +151,18 @@ json::object write_definition(const AppDefinition& d, SecretFields secrets) {
   return out;
 }
 
+std::string definition_text(const AppDefinition& d, SecretFields secrets) {
+  std::string out;
+  wire::append_json_object(out, write_definition(d, secrets));
+  if (d.metadata.kind() != Metadata::Kind::none) wire::append_member(out, "metadata", d.metadata.json());
+  return out;
+}
+
 bool needs_restart(const AppDefinition& from, const AppDefinition& to) {
   // The owner counts because its exec_user is the process's OS user; limits do not, the cgroup takes them live.
   return from.owner != to.owner || from.command != to.command || from.shell != to.shell ||
          from.session_login != to.session_login || from.working_dir != to.working_dir ||
-         from.docker_image != to.docker_image || from.metadata != to.metadata || from.env != to.env ||
+         from.docker_image != to.docker_image || !from.metadata.says_the_same(to.metadata) || from.env != to.env ||
          from.sec_env != to.sec_env || from.watchdog_seconds != to.watchdog_seconds ||
          uses_notify(from) != uses_notify(to);
 }
@@ -176,7 +182,7 @@ std::string run_fingerprint(const AppDefinition& d) {
   add("command", d.command);
   add("working_dir", d.working_dir);
   add("docker_image", d.docker_image);
-  if (!d.metadata.is_null()) add("metadata", json::serialize(d.metadata));
+  if (d.metadata.kind() != Metadata::Kind::none) add("metadata", wire::canonical_json(d.metadata.json()));
   for (const auto& [name, value] : d.env) add("env", fmt::format("{}={}", name, value));
   if (d.sec_env)
     for (const auto& [name, value] : *d.sec_env) add("sec_env", fmt::format("{}={}", name, value));

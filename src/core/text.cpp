@@ -1,78 +1,56 @@
 #include "core/text.h"
 
 #include <algorithm>
-#include <cstddef>
+#include <vector>
 
 namespace appmesh::core {
 
 namespace {
 
-bool is_continuation(unsigned char c) {
-  return (c & 0xC0U) == 0x80;
-}
+constexpr std::size_t kLongestWord = 64;
 
-struct Front {
-  std::size_t length = 0;  // of the character that the first byte begins, 0: it begins none
-  std::size_t good = 0;    // bytes from the front that fit it
-};
-
-// The second byte's range is what excludes overlong forms, surrogates and what lies above U+10FFFF (Unicode, table
-// 3-7).
-Front look_at_front(std::string_view text) {
-  const auto at = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
-  const unsigned char first = at(0);
-  if (first < 0x80) return {1, 1};
-  const std::size_t length = first < 0xC2 ? 0 : first < 0xE0 ? 2 : first < 0xF0 ? 3 : first < 0xF5 ? 4 : 0;
-  if (length == 0) return {};
-  const unsigned char low = first == 0xE0 ? 0xA0 : first == 0xF0 ? 0x90 : 0x80;
-  const unsigned char high = first == 0xED ? 0x9F : first == 0xF4 ? 0x8F : 0xBF;
-  std::size_t good = 1;
-  if (text.size() > 1 && at(1) >= low && at(1) <= high)
-    for (good = 2; good < length && good < text.size() && is_continuation(at(good));) ++good;
-  return {length, good};
-}
-
-// Length of the valid sequence at the front, 0 for none.
-std::size_t sequence_length(std::string_view text) {
-  const Front front = look_at_front(text);
-  return front.good == front.length ? front.length : 0;
+// Optimal string alignment: insertions, deletions, substitutions, and swaps of neighbours.
+std::size_t distance(std::string_view a, std::string_view b) {
+  std::vector<std::vector<std::size_t>> table(a.size() + 1, std::vector<std::size_t>(b.size() + 1));
+  for (std::size_t i = 0; i <= a.size(); ++i) table[i][0] = i;
+  for (std::size_t j = 0; j <= b.size(); ++j) table[0][j] = j;
+  for (std::size_t i = 1; i <= a.size(); ++i) {
+    for (std::size_t j = 1; j <= b.size(); ++j) {
+      const std::size_t change = a[i - 1] == b[j - 1] ? 0 : 1;
+      table[i][j] = std::min({table[i - 1][j] + 1, table[i][j - 1] + 1, table[i - 1][j - 1] + change});
+      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+        table[i][j] = std::min(table[i][j], table[i - 2][j - 2] + 1);
+    }
+  }
+  return table[a.size()][b.size()];
 }
 
 }  // namespace
 
-bool is_utf8(std::string_view text) {
-  while (!text.empty()) {
-    const std::size_t length = sequence_length(text);
-    if (length == 0) return false;
-    text.remove_prefix(length);
+std::string plain_text(std::string_view text) {
+  std::string out = repair_utf8(text);
+  std::size_t kept = 0;
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    const auto c = static_cast<unsigned char>(out[i]);
+    const bool c1 = c == 0xC2 && i + 1 < out.size() && static_cast<unsigned char>(out[i + 1]) < 0xA0;
+    if (c1) ++i;
+    out[kept++] = c1 || c < 0x20 || c == 0x7F ? '?' : static_cast<char>(c);
   }
-  return true;
-}
-
-std::size_t incomplete_tail(std::string_view text) {
-  for (std::size_t count = 1; count <= 3 && count <= text.size(); ++count) {
-    const std::string_view tail = text.substr(text.size() - count);
-    if (is_continuation(static_cast<unsigned char>(tail.front()))) continue;
-    const Front front = look_at_front(tail);
-    return front.good == count && front.good < front.length ? count : 0;
-  }
-  return 0;
-}
-
-std::string repair_utf8(std::string_view text) {
-  if (is_utf8(text)) return std::string(text);
-  std::string out;
-  out.reserve(text.size() + text.size() / 8);
-  while (!text.empty()) {
-    const Front front = look_at_front(text);
-    const std::size_t taken = std::max<std::size_t>(front.good, 1);
-    if (front.length > 0 && front.good == front.length)
-      out.append(text.substr(0, taken));
-    else
-      out.append("\xEF\xBF\xBD");
-    text.remove_prefix(taken);
-  }
+  out.resize(kept);
   return out;
+}
+
+std::string_view nearest_word(std::string_view text, std::span<const std::string_view> words) {
+  if (text.size() > kLongestWord) return {};
+  std::string_view best;
+  std::size_t nearest = std::min<std::size_t>(2, text.size() / 3) + 1;
+  for (const std::string_view word : words) {
+    const std::size_t away = distance(text, word);
+    if (away >= nearest) continue;
+    nearest = away;
+    best = word;
+  }
+  return best;
 }
 
 std::string printable(std::string_view text) {

@@ -1,21 +1,25 @@
 // Small questions about text that came from outside. Pure functions, any thread.
 #pragma once
 
-#include <cstddef>
+#include <span>
 #include <string>
 #include <string_view>
 
+#include <appmesh/wire/utf8.h>
+
 namespace appmesh::core {
 
-// RFC 3629: no overlong forms, no surrogates, nothing above U+10FFFF.
-[[nodiscard]] bool is_utf8(std::string_view text);
+using wire::incomplete_tail;
+using wire::is_utf8;
+using wire::repair_utf8;
 
-// How many bytes at the end, 0 to 3, are the beginning of a character that more bytes could complete.
-[[nodiscard]] std::size_t incomplete_tail(std::string_view text);
+// What a terminal or a log may show of a stranger's text, such as the name that a process gave itself: UTF-8 whatever
+// it held, and each control character, C1 too, is a '?'.
+[[nodiscard]] std::string plain_text(std::string_view text);
 
-// UTF-8 whatever came in: U+FFFD for each longest beginning of a character that does not go on as one, and for each
-// other byte that is no part of one (Unicode, section 3.9, "maximal subparts").
-[[nodiscard]] std::string repair_utf8(std::string_view text);
+// Of the words, the one that was most likely meant: at most two letters are missing, too many, wrong or in the other
+// order, and fewer in short words. Empty: none is near.
+[[nodiscard]] std::string_view nearest_word(std::string_view text, std::span<const std::string_view> words);
 
 // The text cut to 64 bytes and everything but printable ASCII replaced by '?', so that it may stand in a message, a log
 // line or a header.

@@ -50,5 +50,19 @@ TEST(Text, PiecesCutAtTheTailAreWholeTogether) {
   }
 }
 
+TEST(Text, PlainTextHasNothingThatATerminalObeys) {
+  EXPECT_EQ(plain_text("a\x1b[31mb\n\x7f\xc2\x9b\xc3\xa4\xff"), "a?[31mb???\xc3\xa4\xEF\xBF\xBD");
+  EXPECT_EQ(plain_text(""), "");
+}
+
+TEST(Text, TheNearestWordIsWhatWasMeant) {
+  constexpr std::string_view kWords[] = {"name", "command", "retention", "env"};
+  EXPECT_EQ(nearest_word("nmae", kWords), "name");
+  EXPECT_EQ(nearest_word("comand", kWords), "command");
+  EXPECT_EQ(nearest_word("retenshon", kWords), "retention");
+  EXPECT_EQ(nearest_word("colour", kWords), "");
+  EXPECT_EQ(nearest_word("x", kWords), "");
+}
+
 }  // namespace
 }  // namespace appmesh::core

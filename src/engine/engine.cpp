@@ -3,8 +3,8 @@
 #include <future>
 #include <utility>
 
+#include <appmesh/wire/json_text.h>
 #include <boost/asio/post.hpp>
-#include <boost/json/serialize.hpp>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <spdlog/spdlog.h>
@@ -300,8 +300,8 @@ void Engine::create_on_demand(OnDemandRequest request, bool awaited, Done<RunTic
   publish(app);
 
   store::SavedApp saved{app.name(), {}, {}};
-  saved.state = boost::json::serialize(core::save_state(app.state, now));
-  saved.definition = boost::json::serialize(core::write_definition(*app.state.definition, core::SecretFields::omit));
+  saved.state = wire::write_json(core::save_state(app.state, now));
+  saved.definition = core::definition_text(*app.state.definition, core::SecretFields::omit);
   if (awaited) {  // most such runs end before the commit
     states_.save_app(std::move(saved));
     return feed(app, core::event::Defined{});

@@ -5,8 +5,8 @@
 #include <utility>
 #include <variant>
 
+#include <appmesh/wire/json_text.h>
 #include <boost/asio/post.hpp>
-#include <boost/json/serialize.hpp>
 #include <spdlog/spdlog.h>
 
 #include "engine/app.h"
@@ -214,7 +214,7 @@ store::SavedApp Engine::row_of(App& app) {
   if (app.outgoing_id) save_cgroup("outgoing_run_cgroup", *app.outgoing_id, app.saved_outgoing_cgroup);
   if (app.restart_past) saved["restart_past"] = *app.restart_past;
   if (app.attach) saved["attach"] = {{"pid", app.attach->pid}, {"start_ticks", app.attach->start_ticks}};
-  store::SavedApp row{app.name(), boost::json::serialize(saved), {}};
+  store::SavedApp row{app.name(), wire::write_json(saved), {}};
   // With the state that it led to: one does not mean anything without the other.
   if (app.copy_is_due && !app.placeholder && !app.state.on_demand && app.instance == 0)
     row.definition = definitions_.to_copy(*app.state.definition);

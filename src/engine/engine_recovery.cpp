@@ -6,8 +6,8 @@
 #include <unordered_set>
 #include <utility>
 
+#include <appmesh/wire/json_text.h>
 #include <boost/asio/post.hpp>
-#include <boost/json/parse.hpp>
 #include <spdlog/spdlog.h>
 
 #include "engine/app.h"
@@ -29,7 +29,7 @@ struct SavedRun {
 
 Result<boost::json::object> parse_object(const std::string& text) {
   boost::system::error_code error;
-  auto value = boost::json::parse(text, error);
+  auto value = wire::read_json(text, error);
   if (error || !value.is_object()) return fail(ErrorKind::internal, "saved state is not a JSON object");
   return std::move(value.get_object());
 }
@@ -160,7 +160,7 @@ void Engine::load_registered(std::shared_ptr<const core::AppDefinition> definiti
 // On-demand runs have no file. A row that is damaged is kept, and so is its run.
 void Engine::load_run(const SavedRow& row) {
   auto json = parse_object(row.saved.definition);
-  auto parsed = json ? core::parse_definition(*json) : std::unexpected(json.error());
+  auto parsed = json ? core::parse_definition(*json, row.saved.definition) : std::unexpected(json.error());
   const Error* problem = !parsed ? &parsed.error() : !row.state ? &row.state.error() : nullptr;
   if (problem != nullptr) {
     const InvalidDefinition invalid{(options_.home / "work/state.db").string(), 0,

@@ -4,8 +4,8 @@
 #include <algorithm>
 #include <utility>
 
+#include <appmesh/wire/json_text.h>
 #include <boost/asio/post.hpp>
-#include <boost/json/serialize.hpp>
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
@@ -148,9 +148,9 @@ void EventHub::emit(const EventApp& app, EventKind kind, boost::json::object dat
   event->kind = kind;
   event->sequence = ++sequence_;
   event->app = app.definition;
-  event->members = fmt::format(R"("event_type":"{}","app_name":"{}","timestamp":{},"sequence":{},"data":{}}})",
-                               to_string(kind), public_name, core::epoch_seconds(platform::wall_now()), event->sequence,
-                               boost::json::serialize(data));
+  event->members =
+      fmt::format(R"("event_type":"{}","app_name":"{}","timestamp":{},"sequence":{},"data":{}}})", to_string(kind),
+                  public_name, core::epoch_seconds(platform::wall_now()), event->sequence, wire::write_json(data));
   const EventPtr shared = std::move(event);
   std::vector<const EventSink*> full;
   for (const MemberPtr& member : receivers)

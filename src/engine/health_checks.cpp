@@ -20,7 +20,7 @@ core::AppDefinition check_definition(const core::AppDefinition& app) {
   check.command = app.health_check_cmd;
   check.shell = true;
   check.docker_image.clear();
-  check.metadata = nullptr;
+  check.metadata = {};
   check.resource_limit.reset();
   return check;
 }

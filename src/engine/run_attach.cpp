@@ -54,7 +54,7 @@ RunSupervisor::Marks RunSupervisor::marks_of(pid_t pid) {
   if (auto groups = platform::read_file(fmt::format("/proc/{}/cgroup", pid), kCgroupFileBytes))
     marks.cgroups = std::move(*groups);
   if (auto stat = proc.stat(pid)) marks.stat = *stat;
-  if (auto carried = proc.environment_variable(pid, "APP_MESH_PROCESS_ID"); carried && *carried)
+  if (auto carried = proc.environment_variable(pid, {runtime::kRunMark, runtime::kOldRunMark}); carried && *carried)
     marks.run_id = **carried;
   return marks;
 }

@@ -59,7 +59,7 @@ std::vector<AttachTarget> processes_of_run(const runtime::RunId& id, pid_t leade
       found.push_back({process.pid, process.start_ticks});
       continue;
     }
-    const auto variable = proc.environment_variable(process.pid, "APP_MESH_PROCESS_ID");
+    const auto variable = proc.environment_variable(process.pid, {runtime::kRunMark, runtime::kOldRunMark});
     if (variable && *variable && **variable == id_text) found.push_back({process.pid, process.start_ticks});
   }
   return found;

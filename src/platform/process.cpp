@@ -176,17 +176,20 @@ Result<std::string> ProcFs::command_line(pid_t pid) const {
   return text;
 }
 
-Result<std::optional<std::string>> ProcFs::environment_variable(pid_t pid, std::string_view name) const {
+Result<std::optional<std::string>> ProcFs::environment_variable(pid_t pid,
+                                                                std::initializer_list<std::string_view> names) const {
   const auto text = or_gone(read_file(of(pid, "environ"), kMaxEnvironBytes), of(pid, ""), pid);
   if (!text) return std::unexpected(text.error());
-  std::string_view rest = *text;
-  while (!rest.empty()) {
-    const std::size_t end = std::min(rest.find('\0'), rest.size());
-    const std::string_view entry = rest.substr(0, end);
-    if (entry.size() > name.size() && entry.starts_with(name) && entry[name.size()] == '=') {
-      return std::string{entry.substr(name.size() + 1)};
+  for (const std::string_view name : names) {
+    std::string_view rest = *text;
+    while (!rest.empty()) {
+      const std::size_t end = std::min(rest.find('\0'), rest.size());
+      const std::string_view entry = rest.substr(0, end);
+      if (entry.size() > name.size() && entry.starts_with(name) && entry[name.size()] == '=') {
+        return std::string{entry.substr(name.size() + 1)};
+      }
+      rest.remove_prefix(std::min(end + 1, rest.size()));
     }
-    rest.remove_prefix(std::min(end + 1, rest.size()));
   }
   return std::nullopt;
 }

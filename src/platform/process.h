@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <initializer_list>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -48,9 +49,10 @@ class ProcFs {
   [[nodiscard]] Result<std::uint64_t> open_descriptors(pid_t pid) const;
   // Arguments joined by spaces; empty for a kernel thread and a zombie. Cut at 4096 bytes.
   [[nodiscard]] Result<std::string> command_line(pid_t pid) const;
-  // The variable as the process was started with it; nullopt when it has none of that name. For some microseconds in
+  // The first of the variables that the process was started with; nullopt when it has none. For some microseconds in
   // the middle of an exec the kernel shows no variables at all.
-  [[nodiscard]] Result<std::optional<std::string>> environment_variable(pid_t pid, std::string_view name) const;
+  [[nodiscard]] Result<std::optional<std::string>> environment_variable(
+      pid_t pid, std::initializer_list<std::string_view> names) const;
   // Processes that vanish during the walk are left out, and rss_bytes is that of stat.
   [[nodiscard]] Result<std::vector<ProcessStat>> list_processes() const;
   // About how many there are, without a walk.

@@ -4,6 +4,8 @@
 #include <numeric>
 #include <ranges>
 
+#include "core/text.h"
+
 namespace appmesh::platform {
 
 ProcessTable::ProcessTable(std::vector<ProcessStat> processes)
@@ -41,7 +43,11 @@ Result<std::string> ProcessTable::tree_text(pid_t pid, std::size_t max_lines) co
     const auto [process, depth] = open.back();
     open.pop_back();
     if (lines < max_lines) {
-      text.append(depth * 2, ' ').append(std::to_string(process->pid)).append(" ").append(process->name).append("\n");
+      text.append(depth * 2, ' ')
+          .append(std::to_string(process->pid))
+          .append(" ")
+          .append(core::plain_text(process->name))
+          .append("\n");
       ++lines;
     } else {
       ++left_out;

@@ -90,12 +90,13 @@ TEST(ProcFs, ReadsAVariableByItsWholeName) {
   using namespace std::string_view_literals;
   put(dir / "7/environ", "PATH=/bin\0APP_MESH_PROCESS_KEY_OLD=no\0APP_MESH_PROCESS_KEY=a=b\0EMPTY=\0NOVALUE\0LAST=z"sv);
   const ProcFs proc{dir.path()};
-  EXPECT_EQ(proc.environment_variable(7, "APP_MESH_PROCESS_KEY").value(), "a=b");
-  EXPECT_EQ(proc.environment_variable(7, "APP_MESH_PROCESS").value(), std::nullopt);
-  EXPECT_EQ(proc.environment_variable(7, "NOVALUE").value(), std::nullopt);
-  EXPECT_EQ(proc.environment_variable(7, "EMPTY").value(), "");
-  EXPECT_EQ(proc.environment_variable(7, "LAST").value(), "z");
-  EXPECT_TRUE(ProcFs{}.environment_variable(::getpid(), "PATH").value());
+  EXPECT_EQ(proc.environment_variable(7, {"APP_MESH_PROCESS_KEY"}).value(), "a=b");
+  EXPECT_EQ(proc.environment_variable(7, {"APP_MESH_PROCESS"}).value(), std::nullopt);
+  EXPECT_EQ(proc.environment_variable(7, {"NOVALUE"}).value(), std::nullopt);
+  EXPECT_EQ(proc.environment_variable(7, {"EMPTY"}).value(), "");
+  EXPECT_EQ(proc.environment_variable(7, {"LAST"}).value(), "z");
+  EXPECT_EQ(proc.environment_variable(7, {"NOWHERE", "LAST", "APP_MESH_PROCESS_KEY"}).value(), "z");
+  EXPECT_TRUE(ProcFs{}.environment_variable(::getpid(), {"PATH"}).value());
 }
 
 TEST(ProcFs, TreeShowsDescendantsIndentedAndInOrder) {

@@ -7,7 +7,6 @@
 
 #include <sys/mman.h>
 
-#include <boost/json/serialize.hpp>
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 #include <unistd.h>
@@ -27,23 +26,23 @@ namespace {
 // environment, and every run has it: what is looked at must outlive this.
 class Variables {
  public:
-  void put(std::string_view name, std::string_view value) { all_.emplace_back(name, value); }
+  void put(std::string_view name, std::string_view value) { all_.push_back({name, value, ++last_}); }
   void put(std::string_view assignment) {
     const auto equals = assignment.find('=');
     if (equals == std::string_view::npos || equals == 0) return;
     put(assignment.substr(0, equals), assignment.substr(equals + 1));
   }
   void erase(std::string_view name) {
-    std::erase_if(all_, [name](const auto& variable) { return variable.first == name; });
+    std::erase_if(all_, [name](const auto& variable) { return variable.name == name; });
   }
   // Sorted by name; room for one more.
   [[nodiscard]] std::vector<std::string> assignments() && {
-    std::ranges::stable_sort(all_, {}, &Variable::first);
+    std::ranges::sort(all_, {}, [](const Variable& variable) { return std::pair(variable.name, variable.order); });
     std::vector<std::string> result;
     result.reserve(all_.size() + 1);
     for (std::size_t i = 0; i < all_.size(); ++i) {
-      const auto& [name, value] = all_[i];
-      if (i + 1 < all_.size() && all_[i + 1].first == name) continue;
+      const auto& [name, value, order] = all_[i];
+      if (i + 1 < all_.size() && all_[i + 1].name == name) continue;
       std::string& assignment = result.emplace_back();
       assignment.reserve(name.size() + 1 + value.size());
       assignment.append(name).append("=").append(value);
@@ -52,8 +51,13 @@ class Variables {
   }
 
  private:
-  using Variable = std::pair<std::string_view, std::string_view>;
+  struct Variable {
+    std::string_view name;
+    std::string_view value;
+    std::size_t order = 0;  // a sort that keeps the order would warn: libstdc++ 12 uses what C++20 has removed
+  };
   std::vector<Variable> all_;
+  std::size_t last_ = 0;
 };
 
 constexpr std::string_view kOfOneSession[] = {"HOME", "MAIL", "XDG_RUNTIME_DIR", "XDG_SESSION_ID",
@@ -101,7 +105,8 @@ std::vector<std::string> build_environment(const core::AppDefinition& definition
   if (definition.sec_env)
     for (const auto& [name, value] : *definition.sec_env) variables.put(name, value);
   variables.put("APP_MESH_PROCESS_KEY", tag.process_key);
-  variables.put("APP_MESH_PROCESS_ID", run_id);
+  variables.put("APP_MESH_PROCESS_ID", tag.process_key);
+  variables.put(kRunMark, run_id);
   variables.put("APP_MESH_APPLICATION_NAME", instance.app);
   variables.put("APP_MESH_INSTANCE", instance_number);
   variables.put("APP_MESH_LAUNCH_TIME", launch_time);
@@ -121,13 +126,13 @@ Result<std::vector<std::string>> build_arguments(const core::AppDefinition& defi
   return std::vector<std::string>{has_bash ? "/bin/bash" : "/bin/sh", "-e", "-c", definition.command};
 }
 
-// A string goes to stdin as it is, any other JSON as its text. The memory file lives as long as the child keeps it.
-Result<platform::UniqueFd> open_metadata(const boost::json::value& metadata) {
-  if (metadata.is_null()) return platform::UniqueFd{};
-  const std::string text = metadata.is_string() ? std::string(metadata.get_string()) : boost::json::serialize(metadata);
+// The memory file lives as long as the child keeps it.
+Result<platform::UniqueFd> open_metadata(const core::Metadata& metadata) {
+  if (metadata.kind() == core::Metadata::Kind::none) return platform::UniqueFd{};
   platform::UniqueFd file(::memfd_create("metadata", MFD_CLOEXEC));
   if (!file) return fail_errno(ErrorKind::internal, "stdin", errno);
-  if (auto written = platform::write_all(file.get(), text); !written) return std::unexpected(written.error());
+  if (auto written = platform::write_all(file.get(), metadata.text()); !written)
+    return std::unexpected(written.error());
   ::lseek(file.get(), 0, SEEK_SET);
   return file;
 }

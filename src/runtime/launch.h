@@ -42,6 +42,11 @@ struct Launch {
                                             const platform::User* user = nullptr, const NotifyLaunch& notify = {},
                                             int terminal = -1);
 
+// The variable by which a process shows the run that it belongs to, and what older daemons called it: their runs may
+// live on under this one. That name is now what workers of SDK 1.5 expect it to be, the process key.
+inline constexpr std::string_view kRunMark = "APP_MESH_RUN_ID";
+inline constexpr std::string_view kOldRunMark = "APP_MESH_PROCESS_ID";
+
 // The daemon's user as the name service knows it, or its number and no home. May wait for the name service.
 [[nodiscard]] platform::User own_user();
 

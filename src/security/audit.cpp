@@ -1,7 +1,7 @@
 #include "security/audit.h"
 
+#include <appmesh/wire/json_text.h>
 #include <boost/json/object.hpp>
-#include <boost/json/serialize.hpp>
 
 #include "platform/clock.h"
 
@@ -17,7 +17,7 @@ void AuditTrail::note(const AuditEvent& event) {
   add("process_uuid", event.run_id);
   add("os_user", event.os_user);
   if (event.exit_code) record["exit_code"] = *event.exit_code;
-  states_.audit({platform::wall_now(), boost::json::serialize(record)});
+  states_.audit({platform::wall_now(), wire::write_json(record)});
 }
 
 }  // namespace appmesh::security

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <utility>
 
+#include <appmesh/wire/json_text.h>
 #include <boost/json.hpp>
 #include <fmt/format.h>
 #include <jwt.h>
@@ -62,11 +63,12 @@ bool is_internal(std::string_view audience) {
 Result<std::chrono::seconds> parse_token_life(std::string_view text) {
   if (text.empty() || text == "0") return kDefaultTokenLife;
   const auto life = core::parse_duration(text);
-  if (!life || life->count() <= 0) {
+  if (!life || life->count() <= 0 || *life > kMaxTokenLife) {
     return fail(ErrorKind::invalid_argument,
-                "X-Expire-Seconds: must be a positive number of seconds or an ISO 8601 duration");
+                fmt::format("header 'X-Expire-Seconds': must be 1 to {} seconds, or such an ISO 8601 duration",
+                            std::chrono::seconds(kMaxTokenLife).count()));
   }
-  return std::min(*life, kMaxTokenLife);
+  return *life;
 }
 
 std::chrono::seconds refresh_life(std::chrono::seconds token_life) {
@@ -136,12 +138,13 @@ Result<IssuedToken> Tokens::issue(std::string_view user, std::string_view audien
                   .audience = std::string(audience),
                   .jti = platform::random_hex(16),
                   .issued_at = std::max(core::epoch_seconds(now), known->token_epoch + 1),
-                  .expires = 0};
+                  .expires = 0,
+                  .valid_from = 0};
   token.claims.expires = token.claims.issued_at + life.count();
 
   boost::json::array roles(known->roles.begin(), known->roles.end());
   const std::string access =
-      boost::json::serialize(boost::json::object{{"resource_access", {{"appmesh-service", {{"roles", roles}}}}}});
+      wire::write_json(boost::json::object{{"resource_access", {{"appmesh-service", {{"roles", roles}}}}}});
   jwt_t* made = nullptr;
   if (jwt_new(&made) != 0) return fail(ErrorKind::internal, "Cannot make a token", "jwt_new failed");
   const JwtPtr jwt(made);
@@ -182,7 +185,8 @@ Result<Claims> Tokens::decode(std::string_view token) const {
                 .audience = text_claim(jwt.get(), "aud"),
                 .jti = text_claim(jwt.get(), "jti"),
                 .issued_at = issued_at.value_or(0),
-                .expires = expires.value_or(0)};
+                .expires = expires.value_or(0),
+                .valid_from = std::max(issued_at.value_or(0), integer_claim(jwt.get(), "nbf").value_or(0))};
   if (!issued_at || !expires || claims.user.empty() || claims.audience.empty() || claims.jti.empty()) {
     return refused("Token lacks a claim");
   }
@@ -238,6 +242,9 @@ Result<VerifiedToken> Tokens::verify_signed(std::string_view token, core::WallTi
   const auto expired = [now](const Claims& claims) {
     return core::epoch_seconds(now) >= claims.expires + kTokenLeeway.count();
   };
+  const auto too_early = [now](const Claims& claims) {
+    return core::epoch_seconds(now) < claims.valid_from - kTokenLeeway.count();
+  };
 
   std::optional<Entry> known;
   {
@@ -257,6 +264,7 @@ Result<VerifiedToken> Tokens::verify_signed(std::string_view token, core::WallTi
         shard.young.erase(found);
         return refused("Token has expired");
       }
+      if (too_early(*entry.claims)) return refused("Token is not valid yet");
       if (entry.users_generation == users_.generation() && entry.revocations_generation == revocations_.generation()) {
         return VerifiedToken{entry.claims, entry.principal};
       }
@@ -268,6 +276,7 @@ Result<VerifiedToken> Tokens::verify_signed(std::string_view token, core::WallTi
     auto claims = decode(token);
     if (!claims) return std::unexpected(claims.error());
     if (expired(*claims)) return refused("Token has expired");
+    if (too_early(*claims)) return refused("Token is not valid yet");
     known = Entry{.claims = std::make_shared<const Claims>(std::move(*claims))};
   }
   const auto present = refresh(*known);

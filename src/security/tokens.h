@@ -38,8 +38,9 @@ struct Claims {
   std::string user;
   std::string audience;
   std::string jti;
-  std::int64_t issued_at = 0;  // epoch seconds, both
+  std::int64_t issued_at = 0;  // epoch seconds, all three
   std::int64_t expires = 0;
+  std::int64_t valid_from = 0;  // iat, or nbf when that is later
 };
 
 struct IssuedToken {

@@ -4,8 +4,8 @@
 
 #include <sys/stat.h>
 
+#include <appmesh/wire/json_text.h>
 #include <boost/json/array.hpp>
-#include <boost/json/serialize.hpp>
 #include <fcntl.h>
 #include <unistd.h>
 #include <yaml-cpp/yaml.h>
@@ -104,7 +104,7 @@ void emit(YAML::Emitter& out, const json::value& value) {
   } else if (const auto* text = value.if_string()) {
     out << YAML::DoubleQuoted << std::string(text->data(), text->size());
   } else {
-    out << json::serialize(value);
+    out << wire::write_json(value);
   }
 }
 

@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "core/text.h"
 #include "core/version.h"
 #include "platform/time_zone.h"
 #include "store/config_file.h"
@@ -429,7 +430,13 @@ Result<void> Configuration::commit(json::object saved) {
 Result<void> Configuration::update(const json::object& change) {
   Leaves leaves;
   if (auto done = collect(change, "", leaves); !done) return done;
-  if (!leaves.unknown.empty()) return refuse(leaves.unknown.front(), "is unknown");
+  if (!leaves.unknown.empty()) {
+    std::vector<std::string_view> names;
+    for (const auto& key : config_keys()) names.push_back(key.name);
+    const std::string_view nearest = core::nearest_word(leaves.unknown.front(), names);
+    return refuse(leaves.unknown.front(),
+                  nearest.empty() ? "is unknown" : "is unknown, did you mean " + std::string(nearest) + '?');
+  }
 
   const std::lock_guard lock(writers_);
   auto now = snapshot();

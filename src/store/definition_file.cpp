@@ -11,7 +11,8 @@ namespace {
 
 namespace json = boost::json;
 
-// Fields that are texts whatever they look like. metadata is the user's own and follows YAML.
+// Fields that are texts whatever they look like. metadata is the user's own and follows YAML, but for the spelling of
+// its numbers, which is kept.
 constexpr auto kTextFields =
     std::to_array<std::string_view>({"name", "owner", "command", "description", "working_dir", "docker_image",
                                      "health_check_cmd", "start_interval_seconds", "retention"});
@@ -21,6 +22,10 @@ bool wants_string(YamlPath path) {
   if (path.size() != 2) return false;
   return path[0] == "env" || path[0] == "sec_env" || path[0] == "depends_on" ||
          (path[0] == "readiness" && path[1] == "pattern");
+}
+
+bool wants_json_text(YamlPath path) {
+  return path.size() == 1 && path[0] == "metadata";
 }
 
 std::string owner_of(const json::object& definition) {
@@ -88,7 +93,14 @@ Result<void> unseal_secrets(json::object& definition, const SecretBox& secrets) 
 Result<std::string> to_file_text(const core::AppDefinition& definition, const SecretBox& secrets) {
   json::object object = core::write_definition(definition, core::SecretFields::include);
   seal_secrets(object, secrets);
+  // An object or an array stands in a text: taken apart it would not come back byte for byte. A lone number or flag
+  // stands as it was sent, which no text does.
+  const core::Metadata& metadata = definition.metadata;
+  const bool alone =
+      metadata.kind() == core::Metadata::Kind::json && metadata.text().find_first_of("{[") == std::string_view::npos;
+  if (metadata.kind() != core::Metadata::Kind::none && !alone) object["metadata"] = metadata.text();
   std::string text = write_yaml(object);
+  if (alone) text.append("metadata: ").append(metadata.text()).append("\n");
   if (text.size() > kMaxYamlBytes) {
     return fail(ErrorKind::too_large, "the definition of " + definition.name + " needs " + std::to_string(text.size()) +
                                           " bytes on disk, the limit is " + std::to_string(kMaxYamlBytes));
@@ -100,19 +112,20 @@ Result<core::AppDefinition> from_file_text(std::string_view text, const std::str
   if (text.find_first_not_of(" \t\r\n") == std::string_view::npos)
     return fail(ErrorKind::invalid_argument, "the file is empty");
   KeyLines lines;
-  auto object = parse_yaml(text, wants_string, &lines);
+  auto object = parse_yaml(text, wants_string, wants_json_text, &lines);
   if (!object) return std::unexpected(object.error());
   if (!object->contains("name")) (*object)["name"] = name;
   if (auto done = unseal_secrets(*object, secrets); !done)
     return fail(done.error().kind, at_line(lines, "sec_env") + done.error().message);
-  auto parsed = core::parse_definition(*object);
+  std::string metadata;
+  if (const auto* json = object->if_contains("metadata"); json != nullptr && json->is_string())
+    metadata.append("{\"metadata\":").append(json->get_string()).append("}");
+  auto parsed = core::parse_definition(*object, metadata);
   if (!parsed) return at_line(lines, parsed.error());
-  if (!parsed->unknown_fields.empty()) {
-    std::string names;
-    for (const auto& field : parsed->unknown_fields) names += (names.empty() ? "" : ", ") + core::printable(field);
-    return fail(ErrorKind::invalid_argument,
-                at_line(lines, parsed->unknown_fields.front()) + "unknown field: " + names);
-  }
+  // A published client puts `user` back with the rest of what it got; a person who writes it wants something else.
+  if (object->contains("user")) parsed->unknown_fields.push_back({"user", "owner"});
+  if (auto known = core::refuse_unknown(parsed->unknown_fields); !known)
+    return fail(known.error().kind, at_line(lines, parsed->unknown_fields.front().name) + known.error().message);
   if (parsed->definition.name != name) {
     return fail(ErrorKind::invalid_argument, at_line(lines, "name") + "name: \"" +
                                                  core::printable(parsed->definition.name) +

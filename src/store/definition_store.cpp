@@ -11,6 +11,7 @@
 
 #include <sys/stat.h>
 
+#include <appmesh/wire/json_text.h>
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
 #include <fcntl.h>
@@ -98,16 +99,20 @@ class YamlDefinitionStore final : public DefinitionStore {
   std::string to_copy(const core::AppDefinition& definition) const override {
     auto object = core::write_definition(definition, core::SecretFields::include);
     seal_secrets(object, secrets_);
-    return boost::json::serialize(object);
+    std::string copy;
+    wire::append_json_object(copy, object);
+    if (definition.metadata.kind() != core::Metadata::Kind::none)
+      wire::append_member(copy, "metadata", definition.metadata.json());
+    return copy;
   }
 
   Result<core::AppDefinition> from_copy(const std::string& text) const override {
     boost::system::error_code error;
-    auto value = boost::json::parse(text, error);
+    auto value = wire::read_json(text, error);
     if (error || !value.is_object()) return fail(ErrorKind::internal, "the copy of a definition is damaged");
     auto& object = value.get_object();
     if (auto done = unseal_secrets(object, secrets_); !done) return std::unexpected(done.error());
-    auto parsed = core::parse_definition(object);
+    auto parsed = core::parse_definition(object, text);
     if (!parsed) return std::unexpected(parsed.error());
     return std::move(parsed->definition);
   }

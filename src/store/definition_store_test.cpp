@@ -10,6 +10,7 @@
 #include "platform/file.h"
 #include "platform/random.h"
 #include "platform/test_directory.h"
+#include "store/yaml.h"
 
 namespace appmesh::store {
 namespace {
@@ -132,7 +133,7 @@ TEST_F(DefinitionStoreTest, ABrokenFileIsNamedWithItsReasonAndLeavesTheOthers) {
   write("none.yaml", "description: no program\n");
   write("bomb.yaml", "a: &a [x]\nb: *a\n");
   write("bad name.yaml", "command: sleep 1\n");
-  write("huge.yaml", "command: " + std::string(300'000, 'x'));
+  write("huge.yaml", "command: " + std::string(kMaxYamlBytes, 'x'));
   write(".web.yaml.123.tmp", "left by a killed writer");
   write("readme.txt", "not ours");
   const auto loaded = open()->load_all();
@@ -143,7 +144,7 @@ TEST_F(DefinitionStoreTest, ABrokenFileIsNamedWithItsReasonAndLeavesTheOthers) {
   EXPECT_EQ(refused.size(), 9U);
   EXPECT_THAT(refused["other.yml"], HasSubstr(".yaml"));
   EXPECT_THAT(refused["half.yaml"], HasSubstr("line "));
-  EXPECT_THAT(refused["typo.yaml"], HasSubstr("line 2: unknown field: comand"));
+  EXPECT_THAT(refused["typo.yaml"], HasSubstr("line 2: field 'comand': unknown, did you mean 'command'?"));
   EXPECT_THAT(refused["wrong.yaml"], HasSubstr("line 2: field 'status'"));
   EXPECT_THAT(refused["renamed.yaml"], HasSubstr("line 1: name: \"original\" must equal the file's name"));
   EXPECT_THAT(refused["none.yaml"], HasSubstr("command"));

@@ -16,7 +16,8 @@
 
 namespace appmesh::store {
 
-inline constexpr std::size_t kMaxYamlBytes = 256 * 1024;
+// The longest metadata, when every byte of it is written as an escape, and the rest of a definition.
+inline constexpr std::size_t kMaxYamlBytes = 8UL * 1024 * 1024;
 inline constexpr int kMaxYamlDepth = 32;
 
 // Keys from the top down to a scalar; elements of a sequence have the empty key.
@@ -26,14 +27,19 @@ using WantsString = std::function<bool(YamlPath)>;
 
 // Where the keys of a document stand: "env.PATH" to its line, from 1. Keys inside sequences are left out.
 using KeyLines = std::map<std::string, std::size_t, std::less<>>;
+// Says whether the value at a place is not to be taken apart, but given as a string that holds it as JSON text, in
+// which numbers keep their spelling.
+using WantsJsonText = std::function<bool(YamlPath)>;
 
 // The document must be a mapping. Unquoted scalars elsewhere follow the YAML 1.2 core schema, but for numbers with
 // leading zeros, octal and hexadecimal ones, which stay texts. Errors: invalid_argument or too_large, with line and
 // reason.
 [[nodiscard]] Result<boost::json::object> parse_yaml(std::string_view text, const WantsString& wants_string,
+                                                     const WantsJsonText& wants_json_text = {},
                                                      KeyLines* lines = nullptr);
 
-// Block style, keys in the order given. What this writes parses back to an equal object (doubles included), whatever
+// Block style, keys in the order given. A text with a quote or a backslash in it stands in single quotes when that is
+// all it needs. What this writes parses back to an equal object (doubles included), whatever
 // wants_string says.
 [[nodiscard]] std::string write_yaml(const boost::json::object& object);
 

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <sstream>
 
+#include <appmesh/wire/json_text.h>
 #include <boost/json/array.hpp>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -34,8 +35,8 @@ std::string at_line(const YAML::Mark& mark, std::string_view reason) {
 // Builds the value from the parser's events, so no node graph is made and an alias cannot multiply anything.
 class Builder : public YAML::EventHandler {
  public:
-  explicit Builder(const WantsString& wants_string, KeyLines* lines = nullptr)
-      : wants_string_(wants_string), lines_(lines) {}
+  Builder(const WantsString& wants_string, const WantsJsonText& wants_json_text, KeyLines* lines)
+      : wants_string_(wants_string), wants_json_text_(wants_json_text), lines_(lines) {}
 
   json::value& root() { return root_; }
 
@@ -70,6 +71,8 @@ class Builder : public YAML::EventHandler {
     }
     if (text || wants_string_(place())) {
       put(mark, json::string(value));
+    } else if (plain && within_json_text() && wire::is_json_number(value)) {
+      put_spelled(mark, value);
     } else {
       put(mark, resolve_plain_scalar(value));
     }
@@ -89,6 +92,7 @@ class Builder : public YAML::EventHandler {
   struct Frame {
     json::value value;
     bool has_key = false;
+    std::string text = {};  // the same as JSON, below a place that is wanted so
   };
 
   [[nodiscard]] bool expects_key() const {
@@ -115,16 +119,45 @@ class Builder : public YAML::EventHandler {
     if (frames_.size() == kMaxYamlDepth) {
       throw Refusal{mark, "nested deeper than " + std::to_string(kMaxYamlDepth) + " levels"};
     }
+    if (json_text_depth_ == 0 && within_json_text()) json_text_depth_ = frames_.size();
     frames_.push_back({std::move(empty)});
     path_.emplace_back();
   }
   void close() {
-    json::value value = std::move(frames_.back().value);
+    Frame closed = std::move(frames_.back());
     frames_.pop_back();
     path_.pop_back();
-    put(YAML::Mark::null_mark(), std::move(value));
+    if (json_text_depth_ == 0) return put(YAML::Mark::null_mark(), std::move(closed.value));
+    const char* const brackets = closed.value.is_array() ? "[]" : "{}";
+    std::string text = brackets[0] + closed.text + brackets[1];
+    if (json_text_depth_ == frames_.size()) {
+      json_text_depth_ = 0;
+      return put_value(YAML::Mark::null_mark(), json::string(text));
+    }
+    put_text(YAML::Mark::null_mark(), std::move(closed.value), text);
+  }
+  // Whether the place to come is, or is below, one that is wanted as JSON text.
+  [[nodiscard]] bool within_json_text() const {
+    return json_text_depth_ > 0 || (wants_json_text_ && !frames_.empty() && wants_json_text_(place()));
   }
   void put(const YAML::Mark& mark, json::value value) {
+    if (!within_json_text()) return put_value(mark, std::move(value));
+    const std::string text = wire::write_json(value);
+    put_text(mark, std::move(value), text);
+  }
+  void put_spelled(const YAML::Mark& mark, const std::string& number) { put_text(mark, nullptr, number); }
+  void put_text(const YAML::Mark& mark, json::value value, std::string_view text) {
+    if (json_text_depth_ == 0) return put_value(mark, json::string(text));
+    Frame& frame = frames_.back();
+    if (!frame.text.empty()) frame.text += ',';
+    if (frame.value.is_object()) {
+      wire::append_json_string(frame.text, path_.back());
+      frame.text += ':';
+    }
+    frame.text.append(text);
+    put_value(mark, std::move(value));
+  }
+  void put_value(const YAML::Mark& mark, json::value value) {
     if (frames_.empty()) {
       if (!value.is_object()) throw Refusal{mark, "the file must be a mapping of fields to values"};
       root_ = std::move(value);
@@ -140,7 +173,9 @@ class Builder : public YAML::EventHandler {
   }
 
   const WantsString& wants_string_;
+  const WantsJsonText& wants_json_text_;
   KeyLines* lines_;
+  std::size_t json_text_depth_ = 0;  // frames above the value that is being written as text; 0: none is
   json::value root_;
   std::vector<Frame> frames_;
   std::vector<std::string> path_;  // one key for each frame
@@ -173,7 +208,8 @@ json::value resolve_plain_scalar(std::string_view text) {
   return negative ? -real : real;
 }
 
-Result<json::object> parse_yaml(std::string_view text, const WantsString& wants_string, KeyLines* lines) {
+Result<json::object> parse_yaml(std::string_view text, const WantsString& wants_string,
+                                const WantsJsonText& wants_json_text, KeyLines* lines) {
   if (text.size() > kMaxYamlBytes) {
     return fail(ErrorKind::too_large, "larger than " + std::to_string(kMaxYamlBytes) + " bytes");
   }
@@ -189,12 +225,12 @@ Result<json::object> parse_yaml(std::string_view text, const WantsString& wants_
   try {
     std::istringstream stream{std::string{text}};
     YAML::Parser parser{stream};
-    Builder builder{wants_string, lines};
+    Builder builder{wants_string, wants_json_text, lines};
     if (!parser.HandleNextDocument(builder) || !builder.root().is_object()) {
       return fail(ErrorKind::invalid_argument, "the file must be a mapping of fields to values");
     }
     json::object object = std::move(builder.root().as_object());
-    Builder second{wants_string};
+    Builder second{wants_string, wants_json_text, nullptr};
     if (parser.HandleNextDocument(second)) return fail(ErrorKind::invalid_argument, "more than one document");
     return object;
   } catch (const Refusal& refusal) {

@@ -1,7 +1,7 @@
 #include <algorithm>
 
+#include <appmesh/wire/json_text.h>
 #include <boost/json/array.hpp>
-#include <boost/json/serialize.hpp>
 
 #include "store/yaml.h"
 #include "store/yaml_scalar.h"
@@ -54,11 +54,24 @@ bool may_be_literal(std::string_view text) {
 
 // Every JSON string is a YAML double-quoted scalar (YAML 1.2.2 section 1.3).
 std::string quoted(std::string_view text) {
-  return json::serialize(json::string(text));
+  return wire::write_json(json::string(text));
+}
+
+// So that JSON in a text stays readable.
+bool may_be_single_quoted(std::string_view text) {
+  return text.find_first_of("\"\\") != std::string_view::npos &&
+         std::ranges::all_of(text, [](char c) { return c >= ' ' && c <= '~'; });
+}
+
+std::string single_quoted(std::string_view text) {
+  std::string out = "'";
+  for (const char c : text) out.append(c == '\'' ? 2 : 1, c);
+  return out + '\'';
 }
 
 std::string scalar_text(std::string_view text) {
-  return may_be_plain(text) ? std::string{text} : quoted(text);
+  if (may_be_plain(text)) return std::string{text};
+  return may_be_single_quoted(text) ? single_quoted(text) : quoted(text);
 }
 
 class Writer {
@@ -66,10 +79,11 @@ class Writer {
   void members(const json::object& object, std::size_t indent) {
     for (const auto& [key, value] : object) {
       out_.append(indent, ' ');
-      if (key.size() > kLongestSimpleKey) {
-        out_.append("? ").append(quoted(key)).append("\n").append(indent, ' ').append(":");
+      const std::string written = scalar_text(key);
+      if (written.size() > kLongestSimpleKey) {
+        out_.append("? ").append(written).append("\n").append(indent, ' ').append(":");
       } else {
-        out_.append(scalar_text(key)).append(":");
+        out_.append(written).append(":");
       }
       after_key(value, indent);
     }
@@ -94,8 +108,8 @@ class Writer {
     } else if (const auto* text = value.if_string()) {
       string(*text, indent);
     } else {
-      // null, true, numbers, {} and [] are written as in JSON; 1E0 is a float to our reader too.
-      out_.append(" ").append(json::serialize(value)).append("\n");
+      // null, true, numbers, {} and [] are written as in JSON; 1.0 is a float to our reader too.
+      out_.append(" ").append(wire::write_json(value)).append("\n");
     }
   }
   void string(std::string_view text, std::size_t indent) {

@@ -317,7 +317,7 @@ class Collector {
     std::error_code ignored;
     if (fs::exists("/.dockerenv", ignored) || fs::exists("/run/.containerenv", ignored)) return true;
     const platform::ProcFs proc(options_.proc);
-    const auto variable = proc.environment_variable(1, "container");
+    const auto variable = proc.environment_variable(1, {"container"});
     return variable && variable->has_value();
   }
 

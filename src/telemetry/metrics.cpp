@@ -8,6 +8,8 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include "core/text.h"
+
 namespace appmesh::telemetry {
 namespace {
 
@@ -15,7 +17,7 @@ namespace {
 // with thousands of apps a page has a hundred thousand series, and a tree of objects for each costs ten times the text.
 class Page {
  public:
-  explicit Page(std::string_view host) { append_label(host_, "host", host); }
+  explicit Page(std::string_view host) { append_label(host_, "host", core::repair_utf8(host)); }
 
   // Opens a family, which ends with the next one. It is written with its first series, so a family without is left out.
   void family(std::string_view name, std::string_view help, std::string_view type) {

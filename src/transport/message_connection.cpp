@@ -14,6 +14,7 @@
 
 #include "api/body.h"
 #include "api/call.h"
+#include "core/text.h"
 #include "platform/random.h"
 #include "transport/request_id.h"
 
@@ -47,7 +48,7 @@ class MessageConnection::Turn final : public api::Call {
         thread_(connection->thread_),
         connection_(connection),
         uuid_(uuid),
-        request_uri_(request_uri),
+        request_uri_(core::repair_utf8(request_uri)),
         bytes_(kRequestBytes + body_bytes) {
     ++connection->outstanding_;
     all_ = shared_->outstanding.fetch_add(1, std::memory_order_relaxed) + 1;

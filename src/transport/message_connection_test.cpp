@@ -18,11 +18,11 @@ using std::chrono::milliseconds;
 using wire::WebSocketOpcode;
 
 api::PushMessage event(std::string text) {
-  return {"/appmesh/event",
-          "application/json",
-          {{"X-Event-Type", "STDOUT"}},
-          {},
-          std::make_shared<const std::string>(std::move(text))};
+  return {.request_uri = "/appmesh/event",
+          .content_type = "application/json",
+          .headers = {{"X-Event-Type", "STDOUT"}},
+          .body_start = {},
+          .body = std::make_shared<const std::string>(std::move(text))};
 }
 
 template <typename Client>

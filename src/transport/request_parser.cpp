@@ -1,12 +1,15 @@
 #include "transport/request_parser.h"
 
 #include <algorithm>
+#include <functional>
 #include <optional>
 #include <utility>
 
 #include <boost/asio/buffer.hpp>
 #include <boost/beast/http/basic_parser.hpp>
 #include <boost/beast/http/error.hpp>
+
+#include "core/text.h"
 
 namespace appmesh::transport {
 namespace {
@@ -52,6 +55,13 @@ struct RequestParser::Impl final : http::basic_parser<true> {
 
   void on_field_impl(http::field field, beast::string_view name, beast::string_view value,
                      beast::error_code& error) override {
+    // RFC 9112 section 5.2: a server refuses a value that goes on in the next line, because others read it otherwise.
+    // Beast joins the lines in memory of its own, or leaves out an empty first one.
+    const auto* const gap = name.data() + name.size();
+    const bool in_place =
+        !std::less<>{}(value.data(), gap) && !std::less<>{}(input.data() + input.size(), value.data());
+    if (!value.empty() && (!in_place || std::find(gap, value.data(), '\n') != value.data()))
+      return refuse(error, 400, "header '" + core::printable(view(name)) + "': a value on more than one line");
     if (is_header_done()) return;  // trailers have no use here
     if (request.headers.size() == limits.header_count) {
       return refuse(error, 431, "more than " + std::to_string(limits.header_count) + " headers");
@@ -60,8 +70,11 @@ struct RequestParser::Impl final : http::basic_parser<true> {
       // RFC 9112 section 3.2: two of them are an attack on whoever reads the other one.
       if (has_host) return refuse(error, 400, "more than one Host header");
       has_host = true;
-    } else if (field == http::field::transfer_encoding && !beast::iequals(value, "chunked")) {
-      return refuse(error, 400, "only the transfer encoding 'chunked' is understood");
+    } else if (field == http::field::transfer_encoding) {
+      // RFC 9112 section 6.1: whoever sent it cannot be trusted with the length of the body.
+      if (version < 11) return refuse(error, 400, "Transfer-Encoding does not exist in HTTP/1.0");
+      if (!beast::iequals(value, "chunked"))
+        return refuse(error, 400, "only the transfer encoding 'chunked' is understood");
     } else if (field == http::field::expect) {
       expect_continue = beast::iequals(value, "100-continue");
     }
@@ -116,6 +129,7 @@ struct RequestParser::Impl final : http::basic_parser<true> {
   std::uint64_t received_body_bytes = 0;
   api::Request request;
   std::optional<BadRequest> refusal;
+  std::string_view input;  // what is being parsed
   int version = 11;
   bool has_host = false;
   bool expect_continue = false;
@@ -131,6 +145,7 @@ std::expected<std::size_t, BadRequest> RequestParser::feed(std::string_view inpu
     // No chunked body ends with less than "0\r\n\r\n" to come, and Beast 1.81 asserts that when it looks again.
     if (impl_->is_header_done() && impl_->chunked() && input.size() - used < kShortestChunkedEnd) break;
     beast::error_code error;
+    impl_->input = input;
     used += impl_->put(boost::asio::const_buffer(input.data() + used, input.size() - used), error);
     if (error == http::error::need_more) break;
     if (error) return std::unexpected(impl_->describe(error));

@@ -45,5 +45,43 @@ TEST(RequestParser, WaitsForTheRestOfALastChunkHoweverOftenItIsAsked) {
   }
 }
 
+// How a request is refused, whole and in pieces; empty when it is taken.
+std::string refusal(std::string_view bytes) {
+  std::string whole;
+  for (const std::size_t size : {bytes.size(), std::size_t{1}, std::size_t{7}}) {
+    RequestParser parser({});
+    std::string input;
+    std::string refused;
+    for (std::size_t at = 0; at < bytes.size() && refused.empty(); at += size) {
+      input.append(bytes.substr(at, size));
+      const auto used = parser.feed(input);
+      if (used)
+        input.erase(0, *used);
+      else
+        refused = std::to_string(used.error().status) + " " + used.error().message;
+    }
+    EXPECT_TRUE(!refused.empty() || parser.done()) << bytes;
+    if (size == bytes.size()) whole = refused;
+    EXPECT_EQ(refused, whole) << bytes << " by " << size;
+  }
+  return whole;
+}
+
+TEST(RequestParser, AValueOnMoreThanOneLineIsRefused) {
+  for (const std::string_view value : {"a\r\n b", "a\r\n\tb", "\r\n b", "a\r\n \r\n b", "a\r\n ", "\r\n\tb: c"}) {
+    const std::string request = "GET / HTTP/1.1\r\nHost: h\r\nX-Folded: " + std::string(value) + "\r\n\r\n";
+    EXPECT_EQ(refusal(request), "400 header 'X-Folded': a value on more than one line") << request;
+  }
+  for (const std::string_view value : {"", " ", "\t a \t", "a b", "\xc3\xa4"})
+    EXPECT_EQ(refusal("GET / HTTP/1.1\r\nHost: h\r\nX-Plain:" + std::string(value) + "\r\nB: c\r\n\r\n"), "");
+}
+
+TEST(RequestParser, TransferEncodingDoesNotExistInHttp10) {
+  const std::string_view body = "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
+  EXPECT_EQ(refusal("POST / HTTP/1.0\r\n" + std::string(body)), "400 Transfer-Encoding does not exist in HTTP/1.0");
+  EXPECT_EQ(refusal("POST / HTTP/1.1\r\nHost: h\r\n" + std::string(body)), "");
+  EXPECT_EQ(refusal("POST / HTTP/1.0\r\nContent-Length: 1\r\n\r\nx"), "");
+}
+
 }  // namespace
 }  // namespace appmesh::transport

@@ -110,12 +110,17 @@ void append_head(std::string& out, const api::Response& response, const Response
   }
   // RFC 9110 section 8.6: no length beside 204.
   if (response.status != 204) append_framing(out, response, style);
+  bool has_cache_control = false;
   for (const auto& [name, value] : response.headers) {
+    has_cache_control = has_cache_control || name == "Cache-Control";
     append_safe(out, name);
     out.append(": ");
     append_safe(out, value);
     out.append("\r\n");
   }
+  // Whatever needs a token to be asked for, shows a secret or gives a task away must not lie in a cache; that is nearly
+  // everything, and for the rest it does no harm.
+  if (!has_cache_control) out.append("Cache-Control: no-store\r\n");
   out.append("X-Content-Type-Options: nosniff\r\n");
   if (style.strict_transport_security) out.append("Strict-Transport-Security: max-age=31536000\r\n");
   if (!style.keep_alive) {

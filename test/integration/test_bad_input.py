@@ -6,6 +6,7 @@ import threading
 
 import pytest
 from harness import processes
+from harness.daemon import ADMIN_PASSWORD
 from harness.waiting import eventually
 
 
@@ -96,10 +97,59 @@ def test_two_kilobytes_of_name_in_the_path_are_refused(admin, flat):
         assert answer.status in (400, 404) and answer.message, (path[:40], answer)
 
 
-def test_unknown_fields_are_named_in_the_answer(admin, name, cleaned):
+@pytest.mark.parametrize("route,body,unknown,meant", [
+    ("PUT /appmesh/user/typo", {"name": "typo", "key": "long enough", "emial": "x@y"}, "emial", "email"),
+    ("POST /appmesh/user/self/passwd", {"old_password": "eA==", "new_passwort": "eA=="}, "new_passwort", "new_password"),
+    ("POST /appmesh/totp/validate", {"user_name": "a", "totp_cod": "1"}, "totp_cod", "totp_code"),
+    ("POST /appmesh/config", {"BaseConfig": {"LogLevle": "DEBUG"}}, "BaseConfig.LogLevle", "BaseConfig.LogLevel"),
+])
+def test_a_field_that_nobody_knows_is_refused_with_the_one_that_was_meant(route, body, unknown, meant, admin):
+    method, path = route.split(" ")
+    answer = admin.request(method, path, body=body)
+    assert answer.status == 400 and unknown in answer.message, answer
+    assert ("did you mean" in answer.message) == bool(meant) and (meant or "") in answer.message, answer.message
+    assert not admin.exists("typo") and "typo" not in admin.ok("GET", "/appmesh/users").json
+
+
+@pytest.mark.parametrize("route,body,unknown", [
+    ("PUT /appmesh/app/typo", {"colour": "red"}, "colour"),
+    ("PUT /appmesh/app/typo", {"workign_dir": "/"}, "workign_dir"),
+    ("PUT /appmesh/app/typo", {"behavior": {"exti": "restart"}}, "behavior.exti"),
+    ("PUT /appmesh/app/typo", {"resource_limit": {"memory": 5}}, "resource_limit.memory"),
+    ("PUT /appmesh/app/typo", {"daily_limitation": {"daily_start": 1, "daily_end": 2, "daily_stop": 3}}, "daily_limitation.daily_stop"),
+    ("POST /appmesh/app/run", {"metdata": "x"}, "metdata"),
+    ("POST /appmesh/app/syncrun", {"metdata": "x"}, "metdata"),
+    ("POST /appmesh/schedule/preview", {"start_interval_seconds": 60, "cuont": 3}, "cuont"),
+])
+def test_unknown_fields_of_a_definition_are_named_in_the_answer(route, body, unknown, admin, cleaned):
+    method, path = route.split(" ")
+    given = {"command": "true", "status": 0} | ({"name": "typo"} if method == "PUT" else {}) | body
+    cleaned.append("typo")
+    answer = admin.ok(method, path, body=given)
+    assert answer.headers["X-Unknown-Fields"] == unknown
+    if path.endswith("/run"):
+        cleaned.append(answer.json["name"])
+
+
+def test_what_get_shows_can_be_put_back(admin, name, cleaned):
     cleaned.append(name)
-    answer = admin.ok("PUT", f"/appmesh/app/{name}", body={"name": name, "command": "true", "status": 0, "colour": "red"})
-    assert "colour" in answer.headers["X-Unknown-Fields"]
+    admin.add(name, "sleep 1000", metadata={"a": 1.5}, daily_limitation={"daily_start": 0, "daily_end": 0}, retention=5, permission=200)
+    shown = eventually(lambda: (app := admin.app(name)).get("pid") and app, "it runs")
+    again = admin.ok("PUT", f"/appmesh/app/{name}", body=shown).json
+    assert again["pid"] == shown["pid"] and again["permission"] == 200
+    for user in admin.ok("GET", "/appmesh/users").json.values():
+        admin.ok("PUT", f"/appmesh/user/{user['name']}", body=user)
+
+
+@pytest.mark.parametrize("value,status", [("0", 200), ("1", 200), ("2592000", 200), ("P30D", 200), ("2592001", 400), ("P31D", 400), ("-1", 400),
+                                          ("9" * 30, 400), ("soon", 400), ("1.5", 400), (" ", 200)])
+def test_the_life_of_a_token_is_never_silently_another(value, status, daemon, admin):
+    fresh = daemon.client()
+    for answer in (admin.try_login("admin", ADMIN_PASSWORD, X_Expire_Seconds=value),
+                   fresh.request("POST", "/appmesh/token/renew", headers={"X-Expire-Seconds": value})):
+        assert answer.status == status, (value, answer)
+        if status == 400:
+            assert "X-Expire-Seconds" in answer.message
 
 
 def test_null_is_an_absent_field(admin, name, cleaned):

@@ -275,3 +275,11 @@ def test_bash_completes_verbs_and_app_names(appc, name, cleaned):
 
 def test_appm_is_the_same_program():
     assert os.path.realpath(binaries() / "appm") == os.path.realpath(binaries() / "appc")
+
+
+def test_a_process_name_gives_the_terminal_no_orders(appc, admin, name, cleaned):
+    cleaned.append(name)
+    admin.add(name, r"printf '\033[2Jx' > /proc/$$/comm; while :; do sleep 1000; done", shell=True)
+    eventually(lambda: "[2J" in admin.app(name).get("pstree", ""), "the name is shown")
+    out, _ = appc("view", "-P", "-a", name)
+    assert "?[2Jx" in out and "\x1b" not in out

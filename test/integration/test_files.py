@@ -76,8 +76,10 @@ def test_a_file_comes_with_its_length_name_and_attributes(client, folder):
     assert answer.headers["Content-Type"] == "application/octet-stream"
     assert answer.headers["Content-Disposition"] == 'attachment; filename="data.bin"'
     assert answer.headers["X-File-Mode"] == str(0o640)
-    owner = (folder / "data.bin")
-    assert (answer.headers["X-File-User"], answer.headers["X-File-Group"]) == (owner.owner(), owner.group())
+    path = folder / "data.bin"
+    ids = path.stat()
+    assert (answer.headers["X-File-User"], answer.headers["X-File-Group"]) == (str(ids.st_uid), str(ids.st_gid))
+    assert (answer.headers["X-File-User-Name"], answer.headers["X-File-Group-Name"]) == (path.owner(), path.group())
 
 
 def test_an_empty_file_is_an_empty_answer(client, folder):

@@ -94,6 +94,7 @@ REFUSED = {
     "POST /appmesh/app/{name}/enable": [lambda c, u: c.request("POST", "/appmesh/app/rests/enable")],
     "POST /appmesh/app/{name}/restart": [lambda c, u: c.request("POST", "/appmesh/app/runs/restart"),
                                          lambda c, u: c.request("POST", "/appmesh/app/many/restart")],
+    "POST /appmesh/app/{name}/owner": [lambda c, u: c.request("POST", "/appmesh/app/runs/owner", query={"user": "old"})],
     "POST /appmesh/app/run": [lambda c, u: c.run(name="job2", command="sleep 100000")],
     "POST /appmesh/config": [lambda c, u: c.request("POST", "/appmesh/config", body={"BaseConfig": {"Description": "new"}})],
     "PUT /appmesh/label/{name}": [lambda c, u: c.request("PUT", "/appmesh/label/new", query={"value": "v"})],

@@ -47,7 +47,7 @@ def test_each_instance_has_its_own_run_output_key_and_number(fresh_daemon):
     for k in range(4):
         assert admin.output("web", instance=k).text == f"i am {k} of web 1\nready now\n"
         environment = processes.environment(runs[k]["pid"])
-        assert environment["APP_MESH_INSTANCE"] == str(k) and environment["APP_MESH_PROCESS_ID"] == runs[k]["process_uuid"]
+        assert environment["APP_MESH_INSTANCE"] == str(k) and environment["APP_MESH_RUN_ID"] == runs[k]["process_uuid"]
         keys.add(environment["APP_MESH_PROCESS_KEY"])
     assert len(keys) == 4
     assert admin.output("web").body == admin.output("web", instance=0).body

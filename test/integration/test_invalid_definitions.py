@@ -19,7 +19,7 @@ DAMAGES = {
     "no text": lambda path: path.write_bytes(bytes(range(256))),
     "another name": lambda path: path.write_text(path.read_text().replace("name: web", "name: other")),
     "no command": lambda path: path.write_text("description: x\n"),
-    "too large": lambda path: path.write_text("command: " + "x" * 300_000),
+    "too large": lambda path: path.write_text("command: " + "x" * (8 << 20)),
     "a folder": lambda path: (path.unlink(), path.mkdir()),
     "a link to nowhere": lambda path: (path.unlink(), path.symlink_to("nowhere")),
     "a fifo": lambda path: (path.unlink(), os.mkfifo(path)),
@@ -146,7 +146,7 @@ def test_an_app_that_was_never_known_is_shown_and_starts_when_it_is_mended(fresh
     assert admin.request("POST", "/appmesh/app/new/restart").status == 412
     stays(lambda: not fresh_daemon.processes_of("new"), "nothing is started", seconds=0.5)
     file.write_text("command: sleep 100000\ncolor: blue\n")
-    eventually(lambda: "color" in admin.app("new")["invalid"]["reason"].split(), "another mistake is told")
+    eventually(lambda: "'color'" in admin.app("new")["invalid"]["reason"], "another mistake is told")
     file.write_text("command: sleep 100000\n")
     eventually(lambda: admin.app("new").get("pid"), "the good one starts")
     assert "invalid" not in admin.app("new")

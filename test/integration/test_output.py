@@ -138,3 +138,56 @@ def test_a_file_over_its_bound_gives_back_its_head_and_positions_stay(new_daemon
     files = [file for file in (daemon.home / "work/stdout").iterdir() if file.name.startswith(name)]
     assert len(files) == 1
     assert files[0].stat().st_size == total and files[0].stat().st_blocks * 512 < 1_000_000
+
+
+def test_no_answer_ends_inside_a_character(admin, name, cleaned):
+    cleaned.append(name)
+    whole = ("aé€🐈" * 700) + "x"
+    program = f"import sys, time; sys.stdout.buffer.write(('aé€🐈' * 700 + 'x').encode()); sys.stdout.flush(); time.sleep(1000)"
+    admin.add(name, f'python3 -c "{program}"')
+    eventually(lambda: admin.output(name, len(whole.encode()) - 1).body == b"x", "everything is written")
+    for form in ({}, {"json": 1}, {"html": 1}):
+        text, position = "", 0
+        while position < len(whole.encode()):
+            answer = admin.output(name, position, stdout_maxsize=1024, **form)
+            piece = answer.body.decode()  # strictly
+            text += piece if not form else answer.json[0]["stdout"] if "json" in form else piece.removeprefix("<pre>").removesuffix("</pre>")
+            assert int(answer.headers["X-Output-Position"]) > position
+            position = int(answer.headers["X-Output-Position"])
+        assert text == whole
+
+
+def test_a_character_that_has_only_begun_is_waited_for(admin, name, cleaned, tmp_path):
+    cleaned.append(name)
+    steps = [tmp_path / "rest", tmp_path / "end"]
+    admin.add(name, fr"printf 'a\342\202'; until [ -e {steps[0]} ]; do sleep 0.02; done; printf '\254\303'; until [ -e {steps[1]} ]; do sleep 0.02; done",
+              shell=True)
+    answer = eventually(lambda: (answer := admin.output(name)).body and answer, "it has written")
+    assert (answer.body, answer.headers["X-Output-Position"]) == (b"a", "1")
+    answer = admin.output(name, 1)
+    assert (answer.body, answer.headers["X-Output-Position"]) == (b"", "1"), "nobody is given a part of it"
+    waiting = []
+    reader = threading.Thread(target=lambda: waiting.append(admin.output(name, 1, timeout=60)))
+    reader.start()
+    reader.join(0.5)
+    assert reader.is_alive(), "a part of a character ends no wait"
+    steps[0].touch()
+    reader.join(60)
+    assert (waiting[0].body.decode(), waiting[0].headers["X-Output-Position"]) == ("€", "4")
+    steps[1].touch()
+    answer = admin.output(name, 4, timeout=60)
+    assert (answer.body, answer.headers["X-Exit-Code"]) == (b"\xc3", "0"), "the end of a run is not held back"
+    assert admin.whole_output(name) == "a€".encode() + b"\xc3"
+
+
+def test_output_that_is_no_text_is_passed_as_it_is(admin, name, cleaned):
+    cleaned.append(name)
+    program = "import sys, time; sys.stdout.buffer.write(bytes(range(256)) * 40); sys.stdout.flush(); time.sleep(1000)"
+    admin.add(name, f'python3 -c "{program}"')
+    wanted = bytes(range(256)) * 40
+    eventually(lambda: len(admin.whole_output(name)) == len(wanted), "everything is written")
+    data, position = b"", 0
+    while position < len(wanted):
+        answer = admin.output(name, position, stdout_maxsize=1500)
+        data, position = data + answer.body, int(answer.headers["X-Output-Position"])
+    assert data == wanted

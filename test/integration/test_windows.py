@@ -44,7 +44,8 @@ def test_daily_ends_may_be_instants(admin, name, cleaned):
     now = int(time.time())
     app = admin.add(name, "sleep 100000", daily_limitation={"daily_start": now + 1000, "daily_end": now + 2000})
     assert app["next_start_time"] == now + 1000
-    assert app["daily_limitation"]["daily_start"] == now + 1000, "as it was sent"
+    assert app["daily_limitation"]["daily_start"] == (now + 1000) % DAY
+    assert app["daily_limitation"]["daily_end"] == (now + 2000) % DAY
 
 
 def test_a_daily_window_that_closes_stops_the_app_and_tells_the_next_opening(admin, name, cleaned):

@@ -4,8 +4,7 @@
 
 #include <appmesh/client.h>
 #include <appmesh/url.h>
-#include <boost/json/parse.hpp>
-#include <boost/json/serialize.hpp>
+#include <appmesh/wire/json_text.h>
 
 #include "client_json.h"
 #include "session.h"
@@ -36,7 +35,7 @@ std::optional<Number> header_number(const Response& response, std::string_view n
 
 std::string message_of(const Response& response) {
   boost::system::error_code error;
-  const boost::json::value body = boost::json::parse(response.body, error);
+  const boost::json::value body = wire::read_json(response.body, error);
   if (!error && body.is_object()) {
     if (const auto text = App(body.get_object()).text("message")) return *text;
   }
@@ -137,7 +136,7 @@ App Client::get_app(std::string_view name) {
 }
 
 App Client::add_app(const App& app) {
-  return App(parse_object(send("PUT", app_path(app.name()), {}, boost::json::serialize(app.json()))));
+  return App(parse_object(send("PUT", app_path(app.name()), {}, wire::write_json(app.json()))));
 }
 
 bool Client::delete_app(std::string_view name, bool force) {
@@ -200,7 +199,7 @@ boost::json::array Client::app_runs(std::string_view name, int limit, std::strin
 std::vector<std::int64_t> Client::preview_schedule(const App& app, int count) {
   App asked = app;
   asked.set("count", count);
-  const App reply(parse_object(send("POST", "/appmesh/schedule/preview", {}, boost::json::serialize(asked.json()))));
+  const App reply(parse_object(send("POST", "/appmesh/schedule/preview", {}, wire::write_json(asked.json()))));
   std::vector<std::int64_t> starts;
   const boost::json::value* next = reply.json().if_contains("next");
   if (next == nullptr || !next->is_array())
@@ -213,7 +212,7 @@ std::vector<std::int64_t> Client::preview_schedule(const App& app, int count) {
 
 Run Client::run_async(const App& app, const RunOptions& options) {
   const Fields query{{"timeout", seconds_text(options.timeout)}, {"lifecycle", seconds_text(options.lifetime)}};
-  const App reply(parse_object(send("POST", "/appmesh/app/run", query, boost::json::serialize(app.json()))));
+  const App reply(parse_object(send("POST", "/appmesh/app/run", query, wire::write_json(app.json()))));
   Run run{reply.name(), reply.text("process_uuid").value_or("")};
   if (run.name.empty()) throw ClientError(ErrorKind::kProtocol, "the server's answer names no run");
   return run;
@@ -221,7 +220,7 @@ Run Client::run_async(const App& app, const RunOptions& options) {
 
 SyncResult Client::run_sync(const App& app, const RunOptions& options) {
   const Fields query{{"timeout", seconds_text(options.timeout)}, {"lifecycle", seconds_text(options.lifetime)}};
-  Response response = send("POST", "/appmesh/app/syncrun", query, boost::json::serialize(app.json()));
+  Response response = send("POST", "/appmesh/app/syncrun", query, wire::write_json(app.json()));
   SyncResult result;
   result.exit_code = header_number<int>(response, "x-exit-code");
   result.output = std::move(response.body);

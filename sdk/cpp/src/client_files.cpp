@@ -16,6 +16,14 @@
 namespace appmesh {
 namespace {
 
+// The number that a text is, else the one by which chown() leaves an owner alone.
+template <typename Id>
+Id id_of(const std::string& text) {
+  Id id{};
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), id);
+  return error == std::errc() && end == text.data() + text.size() ? id : static_cast<Id>(-1);
+}
+
 [[noreturn]] void failed(const std::string& what) {
   throw ClientError(ErrorKind::kUsage, what + ": " + std::strerror(errno));
 }
@@ -59,12 +67,13 @@ class Download {
   // What this process may not set is left out, as every client of App Mesh does.
   void apply(const Response& response) {
     const auto text = [&](std::string_view name) { return std::string(response.header(name).value_or("")); };
-    const std::string user = text("x-file-user");
-    const std::string group = text("x-file-group");
-    const passwd* owner = user.empty() ? nullptr : ::getpwnam(user.c_str());
-    const uid_t uid = owner == nullptr ? static_cast<uid_t>(-1) : owner->pw_uid;
-    const struct group* owners = group.empty() ? nullptr : ::getgrnam(group.c_str());
-    const gid_t gid = owners == nullptr ? static_cast<gid_t>(-1) : owners->gr_gid;
+    // A name means the same on another host, a number need not.
+    uid_t uid = id_of<uid_t>(text("x-file-user"));
+    for (const char* header : {"x-file-user", "x-file-user-name"})
+      if (const passwd* owner = ::getpwnam(text(header).c_str()); owner != nullptr) uid = owner->pw_uid;
+    gid_t gid = id_of<gid_t>(text("x-file-group"));
+    for (const char* header : {"x-file-group", "x-file-group-name"})
+      if (const struct group* owners = ::getgrnam(text(header).c_str()); owners != nullptr) gid = owners->gr_gid;
     if (::geteuid() == 0 && ::fchown(file_.fd(), uid, gid) != 0) return;
     const std::string mode_text = text("x-file-mode");
     unsigned mode = 0;

@@ -1,6 +1,6 @@
 #include <appmesh/client.h>
 #include <appmesh/url.h>
-#include <boost/json/serialize.hpp>
+#include <appmesh/wire/json_text.h>
 
 #include "client_json.h"
 
@@ -43,7 +43,7 @@ boost::json::object Client::config() {
   return parse_object(send("GET", "/appmesh/config"));
 }
 boost::json::object Client::set_config(const boost::json::object& change) {
-  return parse_object(send("POST", "/appmesh/config", {}, boost::json::serialize(change)));
+  return parse_object(send("POST", "/appmesh/config", {}, wire::write_json(change)));
 }
 boost::json::object Client::resources() {
   return parse_object(send("GET", "/appmesh/resources"));
@@ -59,7 +59,7 @@ boost::json::object Client::user_self() {
   return parse_object(send("GET", "/appmesh/user/self"));
 }
 void Client::set_user(std::string_view name, const boost::json::object& user) {
-  send("PUT", user_path(name), {}, boost::json::serialize(user));
+  send("PUT", user_path(name), {}, wire::write_json(user));
 }
 void Client::delete_user(std::string_view name) {
   send("DELETE", user_path(name));
@@ -69,7 +69,7 @@ void Client::set_password(std::string_view old_password, std::string_view new_pa
   App body;
   body.set("old_password", boost::json::string(base64_encode(old_password)))
       .set("new_password", boost::json::string(base64_encode(new_password)));
-  send("POST", user_path(user, "passwd"), {}, boost::json::serialize(body.json()));
+  send("POST", user_path(user, "passwd"), {}, wire::write_json(body.json()));
 }
 
 void Client::lock_user(std::string_view name) {
@@ -83,7 +83,7 @@ boost::json::object Client::roles() {
   return parse_object(send("GET", "/appmesh/roles"));
 }
 void Client::set_role(std::string_view role, const boost::json::array& permissions) {
-  send("POST", role_path(role), {}, boost::json::serialize(permissions));
+  send("POST", role_path(role), {}, wire::write_json(permissions));
 }
 void Client::delete_role(std::string_view role) {
   send("DELETE", role_path(role));

@@ -3,7 +3,7 @@
 #include <appmesh/app.h>
 #include <appmesh/error.h>
 #include <appmesh/url.h>
-#include <boost/json/parse.hpp>
+#include <appmesh/wire/json_text.h>
 
 namespace appmesh::detail {
 namespace {
@@ -21,7 +21,7 @@ std::string named_path(const char* prefix, std::string_view name, std::string_vi
 
 boost::json::value parse(const Response& response) {
   boost::system::error_code error;
-  boost::json::value value = boost::json::parse(response.body, error);
+  boost::json::value value = wire::read_json(response.body, error);
   if (error) throw ClientError(ErrorKind::kProtocol, "the server's answer is not JSON: " + error.message());
   return value;
 }
@@ -50,7 +50,7 @@ boost::json::array parse_array(const Response& response) {
 void fail(const Response& response) {
   std::string message;
   boost::system::error_code error;
-  const boost::json::value body = boost::json::parse(response.body, error);
+  const boost::json::value body = wire::read_json(response.body, error);
   if (!error && body.is_object()) message = App(body.get_object()).text("message").value_or("");
   if (message.empty()) message = response.body.substr(0, kMaxMessageBytes);
   while (!message.empty() && (message.back() == '\n' || message.back() == '\r')) message.pop_back();

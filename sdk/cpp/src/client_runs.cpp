@@ -1,6 +1,6 @@
 // What goes on with runs: tasks for their workers, and their events. Waiting for their end: client_wait.cpp.
 #include <appmesh/client.h>
-#include <boost/json/serialize.hpp>
+#include <appmesh/wire/json_text.h>
 
 #include "client_json.h"
 #include "session.h"
@@ -55,7 +55,7 @@ Subscription Client::add_app_and_subscribe(const App& app, const std::vector<std
                                            EventCallback callback) {
   expect_events();
   const Fields query{{"subscribe_events", events.empty() ? "ALL" : event_list(events)}};
-  const App answer(detail::parse_object(send("PUT", app_path(app.name()), query, boost::json::serialize(app.json()))));
+  const App answer(detail::parse_object(send("PUT", app_path(app.name()), query, wire::write_json(app.json()))));
   const auto id = answer.text("subscription_id");
   if (!id) throw ClientError(ErrorKind::kUsage, "events need a connection that lasts: use tcp://");
   return session_->events.attach(*id, app.name(), std::move(callback));

@@ -1,7 +1,6 @@
 #include <appmesh/client.h>
 #include <appmesh/url.h>
-#include <boost/json/parse.hpp>
-#include <boost/json/serialize.hpp>
+#include <appmesh/wire/json_text.h>
 
 #include "client_json.h"
 #include "session.h"
@@ -41,7 +40,7 @@ std::optional<TokenInfo> read_token(std::string_view token) {
   const auto payload = base64url_decode(token.substr(first + 1, second - first - 1));
   if (!payload) return std::nullopt;
   boost::system::error_code error;
-  const boost::json::value claims = boost::json::parse(*payload, error);
+  const boost::json::value claims = wire::read_json(*payload, error);
   if (error || !claims.is_object()) return std::nullopt;
   const App fields(claims.get_object());
   return TokenInfo{fields.text("sub").value_or(""), fields.text("aud").value_or(""), fields.number("iat").value_or(0),
@@ -88,7 +87,7 @@ void Client::validate_totp(std::string_view user, std::string_view challenge, st
       .set("totp_code", boost::json::string(code))
       .set("totp_challenge", boost::json::string(challenge));
   if (expire.count() > 0) body.set("expire_seconds", expire.count());
-  take_token(send("POST", "/appmesh/totp/validate", {}, boost::json::serialize(body.json())));
+  take_token(send("POST", "/appmesh/totp/validate", {}, wire::write_json(body.json())));
 }
 
 std::string Client::new_totp_secret() {

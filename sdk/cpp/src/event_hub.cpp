@@ -7,7 +7,7 @@
 
 #include <appmesh/app.h>
 #include <appmesh/error.h>
-#include <boost/json/parse.hpp>
+#include <appmesh/wire/json_text.h>
 
 namespace appmesh {
 namespace {
@@ -153,7 +153,7 @@ namespace {
 
 std::optional<Event> read_event(const EventMessage& message) {
   boost::system::error_code error;
-  boost::json::value body = boost::json::parse(message.body, error);
+  boost::json::value body = wire::read_json(message.body, error);
   if (error || !body.is_object()) return std::nullopt;
   const App fields(body.get_object());
   Event event;

@@ -1,6 +1,7 @@
 """The clients against the real daemon, over each transport: what the scenarios of the contract leave out."""
 
 import errno
+import json
 import resource
 import stat
 import threading
@@ -303,3 +304,16 @@ def test_a_full_local_disk_says_so_and_leaves_nothing(client, tmp_path):
     assert [each.name for each in tmp_path.iterdir()] == ["remote"]
     client.download_file(str(remote), str(local))
     assert local.stat().st_size == 4_000_000
+
+
+@pytest.mark.parametrize("metadata", [{"price": 19.99, "list": [1.5, 0.1, 12345678901234567890123]}, '{"price": 19.990,  "n": 1.10}', "1.10", "text"])
+def test_metadata_reaches_the_run_as_it_is_spelled(client, name, metadata):
+    sent = metadata if isinstance(metadata, str) else json.dumps(metadata)
+    assert client.run_app_sync(App({"command": "cat", "metadata": metadata})) == (0, sent)
+    client.add_app(App({"name": name, "command": "sleep 1000", "metadata": metadata}))
+    shown = client.get_app(name)
+    assert shown.metadata == (json.loads(sent) if sent.startswith("{") else sent)
+    again = client.add_app(shown)
+    assert again.pid == client.get_app(name).pid, "what is read and written back restarts nothing"
+    assert again.starts == 1
+    client.delete_app(name)

@@ -28,7 +28,7 @@ try:
     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 except BlockingIOError:
     note("doubles", f"{name} {os.getpid()}")
-note(f"starts/{name}", f"{os.getpid()} {os.environ.get('APP_MESH_PROCESS_ID', '-')}")
+note(f"starts/{name}", f"{os.getpid()} {os.environ.get('APP_MESH_RUN_ID', '-')}")
 
 if kind == "steady":
     while True:

@@ -2,6 +2,7 @@
 #include <charconv>
 
 #include <appmesh/wire/message.h>
+#include <appmesh/wire/utf8.h>
 
 namespace appmesh::wire {
 namespace {
@@ -129,6 +130,8 @@ std::string_view parse_request(std::string_view bytes, Request& request) {
       fields.skip();
     }
   }
+  // It goes back as it came, and the answer must be text; the rest is looked at by whoever reads it.
+  if (fields.problem().empty() && !is_utf8(request.uuid)) return "the uuid is not UTF-8";
   return fields.problem();
 }
 

@@ -11,6 +11,7 @@ from typing import Dict, Optional
 from .message import Headers
 
 MODE, USER, GROUP = "X-File-Mode", "X-File-User", "X-File-Group"
+USER_NAME, GROUP_NAME = "X-File-User-Name", "X-File-Group-Name"
 
 
 def read(path: Path) -> Dict[str, str]:
@@ -26,7 +27,10 @@ def read(path: Path) -> Dict[str, str]:
 
 def apply(path: Path, headers: Headers) -> None:
     """Gives a local file what the headers say. An owner that is not known here, or may not be set, is left out."""
-    user, group = _user_id(headers.get(USER)), _group_id(headers.get(GROUP))
+    # A name means the same on another host, a number need not.
+    user, group = _user_id(headers.get(USER_NAME)), _group_id(headers.get(GROUP_NAME))
+    user = _user_id(headers.get(USER)) if user is None else user
+    group = _group_id(headers.get(GROUP)) if group is None else group
     # First the owner: a change of owner may clear bits of the mode.
     if user is not None or group is not None:
         with contextlib.suppress(PermissionError):
