@@ -3,6 +3,7 @@
 #include <array>
 #include <charconv>
 #include <limits>
+#include <ranges>
 
 #include <appmesh/wire/json_text.h>
 #include <boost/json/serialize.hpp>
@@ -191,6 +192,23 @@ void check_together(FieldReader& fields, AppDefinition& d) {
   if (!d.docker_image.empty()) d.stdout_cache_num = 0;
 }
 
+// A relative one starts in the directory of apps that name none, and stays below it.
+void check_directory(FieldReader& fields, std::string_view directory) {
+  if (directory.starts_with('~'))
+    return fields.refuse("working_dir", "~ is not expanded here: give the whole path of the home directory");
+  if (directory.starts_with('/')) return;
+  int depth = 0;
+  for (const auto part : std::views::split(directory, '/')) {
+    const std::string_view name(part.begin(), part.end());
+    if (name == "..") --depth;
+    if (!name.empty() && name != "." && name != "..") ++depth;
+    if (depth < 0)
+      return fields.refuse("working_dir",
+                           "a relative path must stay below the daemon's working directory: "
+                           "give a whole path");
+  }
+}
+
 }  // namespace
 
 Result<ParsedDefinition> parse_definition(const json::object& object, std::string_view source) {
@@ -205,6 +223,7 @@ Result<ParsedDefinition> parse_definition(const json::object& object, std::strin
   fields.text("command", d.command, kLongestCommand);
   fields.text("description", d.description, kLongestText);
   fields.text("working_dir", d.working_dir, kLongestText);
+  check_directory(fields, d.working_dir);
   fields.text("docker_image", d.docker_image, kLongestText);
   fields.text("health_check_cmd", d.health_check_cmd, kLongestCommand);
   read_metadata(fields, source, d.metadata);

@@ -163,6 +163,16 @@ TEST(AppDefinitionTest, ANumberOutOfRangeNamesTheField) {
   for (const int permission : {0, 3, 30, 33, 11, 12}) EXPECT_EQ(error_of("permission", permission), "");
 }
 
+TEST(AppDefinitionTest, AWorkingDirectoryThatCannotBeMeantIsRefused) {
+  for (const char* good : {"/", "/srv/../opt", ".", "web", "web/logs", "a/../b", "./a//b/../..", "...", "a~"})
+    EXPECT_EQ(error_of("working_dir", good), "") << good;
+  for (const char* home : {"~", "~/web", "~ann"})
+    EXPECT_THAT(error_of("working_dir", home), HasSubstr("field 'working_dir': ~ is not expanded")) << home;
+  for (const char* outside : {"..", "../other", "a/../../b", "./.."})
+    EXPECT_THAT(error_of("working_dir", outside), HasSubstr("field 'working_dir': a relative path must stay"))
+        << outside;
+}
+
 TEST(AppDefinitionTest, ALengthOverTheBoundNamesTheField) {
   EXPECT_EQ(error_of("command", text_of(2047)), "");
   EXPECT_THAT(error_of("command", text_of(2048)), HasSubstr("field 'command': longer than 2047"));

@@ -367,6 +367,8 @@ Result<std::unique_ptr<Daemon>> Daemon::open(const CommandLine& line) {
 }
 
 void Daemon::reload() {
+  if (auto reopened = reopen_log(parts_->paths.log_file); !reopened)
+    spdlog::error("the log stays where it was: {}", reopened.error().message);
   if (auto reloaded = parts_->configuration->reload(); !reloaded)
     spdlog::error("configuration stays as it was: {}", reloaded.error().message);
   if (auto reloaded = parts_->identity->users().reload(); !reloaded)

@@ -11,6 +11,8 @@
 namespace appmesh::daemon {
 
 [[nodiscard]] Result<void> open_log(const std::filesystem::path& file);
+// The file by its name again, made anew when it was moved away. Errors: it cannot be opened, and the old one goes on.
+[[nodiscard]] Result<void> reopen_log(const std::filesystem::path& file);
 void set_log_level(store::LogLevel level);
 void close_log();
 

@@ -39,7 +39,15 @@ Result<CommandLine> parse_command_line(std::span<const char* const> arguments) {
     }
   }
   if (line.home.empty()) return fail(ErrorKind::invalid_argument, "--home needs a directory");
-  line.home = std::filesystem::absolute(line.home).lexically_normal();
+  if (line.home.is_relative()) {
+    const auto here = std::filesystem::current_path(error);
+    if (error)
+      return fail(ErrorKind::invalid_argument,
+                  fmt::format("--home {} is relative, and the present directory is gone: give a whole path",
+                              line.home.string()));
+    line.home = here / line.home;
+  }
+  line.home = line.home.lexically_normal();
   return line;
 }
 

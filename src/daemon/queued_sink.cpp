@@ -37,6 +37,11 @@ void QueuedSink::set_pattern(const std::string& pattern) {
   for (const auto& target : targets_) target->set_pattern(pattern);
 }
 
+void QueuedSink::replace(std::size_t index, spdlog::sink_ptr target) {
+  const std::lock_guard lock(mutex_);
+  replacements_.emplace_back(index, std::move(target));
+}
+
 void QueuedSink::set_formatter(std::unique_ptr<spdlog::formatter> formatter) {
   for (const auto& target : targets_) target->set_formatter(formatter->clone());
 }
@@ -49,6 +54,7 @@ void QueuedSink::write_lines() {
     if (lines_.empty()) return;
     std::deque<Line> batch = std::exchange(lines_, {});
     const std::uint64_t dropped = std::exchange(dropped_, 0);
+    for (auto& [index, target] : std::exchange(replacements_, {})) targets_.at(index) = std::move(target);
     lock.unlock();
     if (dropped > 0)
       batch.push_back({batch.back().time, 0, spdlog::level::warn, fmt::format("{} log lines were dropped", dropped)});

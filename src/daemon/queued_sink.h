@@ -8,6 +8,7 @@
 #include <mutex>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include <spdlog/pattern_formatter.h>
@@ -23,6 +24,8 @@ class QueuedSink final : public spdlog::sinks::sink {
   void log(const spdlog::details::log_msg& message) override;
   void flush() override {}  // the writer flushes after each batch
   void set_pattern(const std::string& pattern) override;
+  // The writer goes on with another target from its next batch on; has the pattern already.
+  void replace(std::size_t index, spdlog::sink_ptr target);
   void set_formatter(std::unique_ptr<spdlog::formatter> formatter) override;
 
  private:
@@ -35,7 +38,8 @@ class QueuedSink final : public spdlog::sinks::sink {
   };
   void write_lines();
 
-  const std::vector<spdlog::sink_ptr> targets_;
+  std::vector<spdlog::sink_ptr> targets_;  // the writer's alone once there are lines
+  std::vector<std::pair<std::size_t, spdlog::sink_ptr>> replacements_;
   const std::size_t capacity_;
   std::mutex mutex_;
   std::condition_variable more_;

@@ -3,6 +3,8 @@
 #include <future>
 #include <utility>
 
+#include <sys/stat.h>
+
 #include <appmesh/wire/json_text.h>
 #include <boost/asio/post.hpp>
 #include <fmt/format.h>
@@ -18,7 +20,16 @@ namespace appmesh::engine {
 
 namespace {
 
+// Daemons in different mount namespaces may have homes of one path, and yet one tree of cgroups: the directory itself
+// tells them apart.
 std::string cgroup_parent(const std::filesystem::path& home) {
+  struct stat status{};
+  if (::stat(home.c_str(), &status) != 0) status = {};
+  return fmt::format("appmesh-{:016x}",
+                     std::hash<std::string>{}(fmt::format("{} {} {}", home.string(), status.st_dev, status.st_ino)));
+}
+
+std::string older_cgroup_parent(const std::filesystem::path& home) {
   return fmt::format("appmesh-{:016x}", std::hash<std::string>{}(home.string()));
 }
 
@@ -44,6 +55,7 @@ Engine::Engine(EngineOptions options, store::DefinitionStore& definitions, store
                   {.home = options_.home,
                    .keeper_program = options_.keeper_program,
                    .cgroup_parent = cgroup_parent(options_.home),
+                   .older_cgroup_parent = older_cgroup_parent(options_.home),
                    .notify_directory = options_.notify_directory,
                    .exec_user = options_.exec_user},
                   {.on_created = [this](const LiveRun& run) { run_created(run); },

@@ -62,8 +62,9 @@ RunSupervisor::Marks RunSupervisor::marks_of(pid_t pid) {
 bool RunSupervisor::carries(const Marks& marks, const LiveRun& run, bool trust_environment) const {
   if (run.main != LiveRun::Main::exited && run.pid == marks.pid) return true;
   if (marks.stat && run.pid != 0 && marks.stat->session == run.pid) return true;
-  if (!run.tag.cgroup.empty()) {
-    const std::string path = fmt::format("/{}/{}", options_.cgroup_parent, run.tag.cgroup);
+  if (run.tag.cgroup.empty()) return trust_environment && marks.run_id == run.id.text();
+  for (const auto& parent : {options_.cgroup_parent, options_.older_cgroup_parent}) {
+    const std::string path = fmt::format("/{}/{}", parent, run.tag.cgroup);
     for (auto at = marks.cgroups.find(path); at != std::string::npos; at = marks.cgroups.find(path, at + 1)) {
       const char after = at + path.size() < marks.cgroups.size() ? marks.cgroups[at + path.size()] : '\n';
       if (after == '\n' || after == '/') return true;
@@ -105,7 +106,8 @@ LiveRun& RunSupervisor::attach(const core::AppDefinition& definition, std::uint6
   if (!platform::pidfd_open_checked(platform::ProcFs(), target.pid, target.start_ticks))
     return refuse("the process is gone");
   if (manages(target.pid)) return refuse("the process is managed already");
-  if (auto entered = enter_cgroup(run, definition); !entered) return refuse(entered.error().message);
+  std::vector<platform::UniqueFd> v1_procs;  // of a child; a process that lives is moved
+  if (auto entered = enter_cgroup(run, definition, v1_procs); !entered) return refuse(entered.error().message);
   if (run.cgroup) {
     if (auto moved = move_into(*run.cgroup, target.pid); !moved) {
       if (!limits_of(definition).empty()) return refuse("cgroup: " + moved.error().message);

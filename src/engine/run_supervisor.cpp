@@ -86,7 +86,8 @@ RunSupervisor::RunSupervisor(boost::asio::io_context& context, Timers& timers, c
       outputs_(outputs),
       options_(std::move(options)),
       handlers_(std::move(handlers)),
-      cgroups_(platform::CgroupTree::open({.parent = options_.cgroup_parent})),
+      cgroups_(
+          platform::CgroupTree::open({.parent = options_.cgroup_parent, .older_parent = options_.older_cgroup_parent})),
       pool_(cgroups_),
       os_users_(context, timers),
       keeper_(context, options_.home, options_.keeper_program,
@@ -195,7 +196,8 @@ LiveRun& RunSupervisor::start(const core::AppDefinition& definition, std::uint64
 
 void RunSupervisor::launch(LiveRun& run, const core::AppDefinition& definition, const runtime::LaunchOptions& options,
                            const platform::User* user) {
-  if (auto entered = enter_cgroup(run, definition); !entered) return fail_later(run, entered.error().message);
+  std::vector<platform::UniqueFd> v1_procs;
+  if (auto entered = enter_cgroup(run, definition, v1_procs); !entered) return fail_later(run, entered.error().message);
   const auto notify = open_notify(run, definition, user);
   if (!notify) return fail_later(run, notify.error().message);
   platform::Terminal terminal;
@@ -210,12 +212,8 @@ void RunSupervisor::launch(LiveRun& run, const core::AppDefinition& definition, 
   if (!launch) return fail_later(run, launch.error().message);
   if (terminal.master) launch->request.kept_fds.push_back(terminal.master.get());
   run.terminal = std::move(terminal.master);
-  std::vector<platform::UniqueFd> v1_procs;
   if (run.cgroup) {
     launch->request.cgroup_fd = run.cgroup->directory_fd();
-    auto opened = run.cgroup->open_v1_procs();
-    if (!opened) return fail_later(run, "cgroup: " + opened.error().message);
-    v1_procs = std::move(*opened);
     for (const auto& fd : v1_procs) launch->request.cgroup_tasks_fds.push_back(fd.get());
   }
   run.spawn_asked = true;
@@ -223,22 +221,35 @@ void RunSupervisor::launch(LiveRun& run, const core::AppDefinition& definition, 
   keeper_.spawn(launch->request, [this, id = run.id](auto result) { spawned(id, std::move(result)); });
 }
 
-// A limited run gets a cgroup of its own, as what was written into one would stay behind in the pool.
-Result<void> RunSupervisor::enter_cgroup(LiveRun& run, const core::AppDefinition& definition) {
-  const auto refused = [](const Error& error) { return fail(error.kind, "cgroup: " + error.message); };
+// A limited run gets a cgroup of its own, as what was written into one would stay behind in the pool. A run without
+// limits starts in any case: its processes are then found as on a host without cgroups.
+Result<void> RunSupervisor::enter_cgroup(LiveRun& run, const core::AppDefinition& definition,
+                                         std::vector<platform::UniqueFd>& v1_procs) {
   const platform::CgroupLimits limits =
       run.tag.kind == runtime::RunKind::app ? limits_of(definition) : platform::CgroupLimits{};
-  if (auto able = cgroups_.can_limit(limits); !able) return refused(able.error());
+  if (auto able = cgroups_.can_limit(limits); !able) return fail(able.error().kind, "cgroup: " + able.error().message);
   if (!cgroups_.is_available()) return {};
-  auto cgroup = limits.empty() ? pool_.take()
-                               : cgroups_.create(fmt::format("{}{}", kLimitedPrefix, platform::random_hex(8)),
-                                                 platform::CgroupKind::limited);
-  if (!cgroup) return refused(cgroup.error());
-  run.tag.cgroup = cgroup->name();
-  hold(run, std::move(*cgroup));
+  auto made = limits.empty() ? pool_.take()
+                             : cgroups_.create(fmt::format("{}{}", kLimitedPrefix, platform::random_hex(8)),
+                                               platform::CgroupKind::limited);
+  Result<void> entered = made ? Result<void>{} : std::unexpected(made.error());
+  if (made) {
+    auto opened = made->open_v1_procs();
+    if (opened)
+      v1_procs = std::move(*opened);
+    else
+      entered = std::unexpected(opened.error());
+  }
+  if (!entered && limits.empty()) {
+    spdlog::warn("{} runs without a cgroup: {}", run.tag.app, entered.error().message);
+    return {};
+  }
+  if (!entered) return fail(entered.error().kind, "cgroup: " + entered.error().message);
+  run.tag.cgroup = made->name();
+  hold(run, std::move(*made));
   if (limits.empty()) return {};
   run.limits = limits;
-  if (auto set = run.cgroup->set_limits(limits); !set) return refused(set.error());
+  if (auto set = run.cgroup->set_limits(limits); !set) return fail(set.error().kind, "cgroup: " + set.error().message);
   return {};
 }
 
@@ -319,11 +330,9 @@ void RunSupervisor::drain(LiveRun& run, std::chrono::seconds grace, core::Leftov
     });
     return;
   }
-  if (!run.stop_asked && !run.tag.cgroup.empty()) {
+  if (const auto populated = run.stop_asked ? std::nullopt : is_populated(run)) {
     // The usual case, an app that leaves nothing behind, costs one read.
-    const auto* cgroup = cgroup_of(run);
-    const bool populated = cgroup != nullptr && cgroup->is_populated().value_or(false);
-    if (!populated) {
+    if (!*populated) {
       boost::asio::post(context_, [this, id = run.id] {
         if (LiveRun* ended = find(id)) finish(*ended);
       });
@@ -343,12 +352,10 @@ void RunSupervisor::drain(LiveRun& run, std::chrono::seconds grace, core::Leftov
 }
 
 void RunSupervisor::signal_all(LiveRun& run, int signal_number) {
-  if (!run.tag.cgroup.empty()) {
-    if (const auto* cgroup = cgroup_of(run)) {
-      const bool done =
-          signal_number == SIGKILL ? cgroup->kill_all().has_value() : cgroup->signal_all(signal_number).has_value();
-      if (done) return;
-    }
+  if (const auto* cgroup = cgroup_of(run)) {
+    const bool done =
+        signal_number == SIGKILL ? cgroup->kill_all().has_value() : cgroup->signal_all(signal_number).has_value();
+    if (done) return;
   }
   scan_processes(run, signal_number);
 }
@@ -365,12 +372,23 @@ void RunSupervisor::arm_grace(LiveRun& run, std::chrono::seconds grace) {
   });
 }
 
+// nullopt: it has no cgroup, or none any more because somebody else has removed it.
+std::optional<bool> RunSupervisor::is_populated(LiveRun& run) {
+  const auto* cgroup = cgroup_of(run);
+  if (cgroup == nullptr) return std::nullopt;
+  if (const auto populated = cgroup->is_populated()) return *populated;
+  std::erase(holders_, run.id);
+  run.cgroup.reset();
+  run.tag.cgroup.clear();
+  return std::nullopt;
+}
+
 void RunSupervisor::check_gone(LiveRun& run) {
   if (!run.draining) return;
-  if (run.tag.cgroup.empty()) return scan_processes(run, 0);
-  const auto* cgroup = cgroup_of(run);
-  if (cgroup == nullptr || !cgroup->is_populated().value_or(false)) return finish(run);
-  watch_cgroup(run, *cgroup);
+  const auto populated = is_populated(run);
+  if (!populated) return scan_processes(run, 0);
+  if (!*populated) return finish(run);
+  watch_cgroup(run, *run.cgroup);
 }
 
 void RunSupervisor::watch_cgroup(LiveRun& run, const platform::Cgroup& cgroup) {
@@ -466,6 +484,7 @@ void RunSupervisor::hold(LiveRun& run, platform::Cgroup cgroup) {
 }
 
 const platform::Cgroup* RunSupervisor::cgroup_of(LiveRun& run) {
+  if (run.tag.cgroup.empty()) return nullptr;
   if (!run.cgroup) {
     auto opened = cgroups_.open_existing(run.tag.cgroup);
     if (!opened) return nullptr;

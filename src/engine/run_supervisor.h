@@ -91,6 +91,7 @@ class RunSupervisor {
     std::filesystem::path home;
     std::filesystem::path keeper_program;
     std::string cgroup_parent;
+    std::string older_cgroup_parent;  // of runs that an older daemon started
     std::filesystem::path notify_directory;
     // The OS user that an owner's runs switch to, empty for the daemon's own; read at each start, must not wait.
     std::function<Result<std::string>(const std::string& owner)> exec_user;
@@ -147,7 +148,8 @@ class RunSupervisor {
  private:
   void launch(LiveRun& run, const core::AppDefinition& definition, const runtime::LaunchOptions& options,
               const platform::User* user);
-  [[nodiscard]] Result<void> enter_cgroup(LiveRun& run, const core::AppDefinition& definition);
+  [[nodiscard]] Result<void> enter_cgroup(LiveRun& run, const core::AppDefinition& definition,
+                                          std::vector<platform::UniqueFd>& v1_procs);
   void fail_later(const LiveRun& run, std::string reason);
   [[nodiscard]] bool manages(pid_t pid) const;
   struct Marks;
@@ -163,6 +165,7 @@ class RunSupervisor {
   void reconcile(const std::vector<runtime::KnownRun>& known);
   void signal_all(LiveRun& run, int signal_number);
   void arm_grace(LiveRun& run, std::chrono::seconds grace);
+  [[nodiscard]] std::optional<bool> is_populated(LiveRun& run);
   void check_gone(LiveRun& run);
   void watch_cgroup(LiveRun& run, const platform::Cgroup& cgroup);
   void scan_processes(LiveRun& run, int signal_number);

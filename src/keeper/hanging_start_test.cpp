@@ -251,7 +251,7 @@ TEST_F(HangingStarts, are_counted_for_their_user_until_the_kernel_lets_them_go) 
   ASSERT_TRUE(eventually([&] { return slow_->held() == kMaxStartsOfUser; })) << slow_->held();
   const auto refused = [&](std::uint32_t id) {
     const auto failed = client.spawn_failure(as(kUser, id, {"true"}));
-    EXPECT_EQ(std::pair(failed.step, failed.error), std::pair(kAdmissionStep, EAGAIN));
+    EXPECT_EQ(std::pair(failed.step, failed.error), std::pair(SpawnStep::admission, EAGAIN));
     EXPECT_EQ(failed.detail, kMaxStartsOfUser);
   };
   for (const std::uint64_t request : hanging)

@@ -10,8 +10,14 @@
 // - Exited is the only message that nobody asked for (request_id 0). An exit that happens after Hello is sent once on
 //   that connection; older exits are seen with List. An exit during a List may be seen both ways: be idempotent.
 // - An exited run stays in the table, over connections and keepers, until Forget. A failed spawn leaves nothing there.
-// - The keeper answers requests in order, stops reading while its answers do not fit into the socket, and never blocks
-//   for longer than one child needs to exec (at most kSpawnTimeoutSeconds).
+// - The keeper answers requests in order, stops reading while its answers do not fit into the socket, and never waits
+//   for a child. So the answer to a Spawn comes when its child has exec'ed or has failed, and other answers may come
+//   before it; the run's own exit never does. A List is answered when every spawn asked for before it has been decided,
+//   over connections too, so that no run is missed.
+// - A child that does not come to exec within kSpawnTimeoutSeconds is killed and SpawnFailed ETIMEDOUT. Should the
+//   kernel hold on to it even then, it goes on to count. A user has at most kMaxStartsOfUser starts that are under way
+//   or held, all users together kMaxStarts. Who wants more waits as long as some of them are young, and then gets
+//   SpawnFailed EAGAIN at the step `admission`.
 // - Spawn is idempotent by run id: an id that the table has answers Error EEXIST and starts nothing.
 // - A run may have kept descriptors: the keeper holds them, looks at none, and gives copies to whoever asks, so that
 //   what waits in a socket or a terminal is there for the next daemon. They are closed with Forget. A re-exec carries
@@ -37,6 +43,10 @@ inline constexpr std::size_t kMaxKept = 4;  // descriptors that the keeper holds
 inline constexpr std::size_t kMaxDescriptors =
     4 + kMaxCgroupTasks + kMaxKept;             // stdin, stdout, stderr, cgroup v2, tasks of v1, kept
 inline constexpr int kSpawnTimeoutSeconds = 3;  // then SpawnFailed ETIMEDOUT: a directory or file that never answers
+inline constexpr std::size_t kMaxStarts = 256;  // under way, or held by the kernel after that time
+inline constexpr std::size_t kMaxStartsOfUser = 32;  // of those, for one uid
+inline constexpr std::size_t kMaxPathBytes = 4096;
+inline constexpr std::size_t kMaxFailureText = 384;    // after a SpawnFailed
 inline constexpr std::uint32_t kSlotCapacity = 65535;  // runs, living and exited together
 
 // Names below HOME/run. The paths may be longer than sun_path: open the directory and use
@@ -112,9 +122,10 @@ struct HelloReply {
 
 // HelloReply::features.
 enum Feature : std::uint32_t {
-  kFeatureKept = 1U << 0,     // Spawn::kept_count, Keep, AskKept
-  kFeatureOwnPid = 1U << 1,   // kFlagOwnPid
-  kFeatureMainPid = 1U << 2,  // MainPid
+  kFeatureKept = 1U << 0,           // Spawn::kept_count, Keep, AskKept
+  kFeatureOwnPid = 1U << 1,         // kFlagOwnPid
+  kFeatureMainPid = 1U << 2,        // MainPid
+  kFeatureHomeDirectory = 1U << 3,  // kFlagHomeDirectory
 };
 
 // Spawn::flags. The descriptors come with SCM_RIGHTS in the order of the bits, each only when its flag is set:
@@ -130,10 +141,11 @@ enum SpawnFlag : std::uint32_t {
   kFlagKeepBoundingSet = 1U << 11,  // with kFlagSwitchUser: sudo, ping and their like go on working in the child
   kFlagProgramFirst = 1U << 12,     // the first argument is the program, the second is argv[0] (login shells)
   kFlagOwnPid = 1U << 13,           // the value of the last variable, ten characters or more, becomes the child's pid
+  kFlagHomeDirectory = 1U << 14,    // cwd is a home: where it cannot be entered, stderr is told and "/" will do
 };
-inline constexpr std::uint32_t kKnownSpawnFlags = kFlagStdin | kFlagStdout | kFlagStderr | kFlagCgroup |
-                                                  kFlagSwitchUser | kFlagNoNewPrivileges | kFlagControllingTty |
-                                                  kFlagKeepBoundingSet | kFlagProgramFirst | kFlagOwnPid;
+inline constexpr std::uint32_t kKnownSpawnFlags =
+    kFlagStdin | kFlagStdout | kFlagStderr | kFlagCgroup | kFlagSwitchUser | kFlagNoNewPrivileges |
+    kFlagControllingTty | kFlagKeepBoundingSet | kFlagProgramFirst | kFlagOwnPid | kFlagHomeDirectory;
 
 struct Rlimit {
   std::uint32_t resource;  // RLIMIT_*
@@ -145,8 +157,8 @@ struct Rlimit {
 // Followed, without gaps, by: Rlimit[rlimit_count], uint32 groups[group_count], tag, cwd, arguments, environment.
 // The last three are runs of NUL-terminated strings. cwd_bytes 0 means "/", else it counts one string with its NUL.
 // argv[0] is the program: with a '/' it is used as it is (relative to cwd), else it is looked for along PATH of the
-// *given* environment (or /usr/local/bin:/usr/bin:/bin). The child starts with setsid, default signals, umask 022,
-// and no descriptor but 0, 1 and 2. It is not told when the keeper dies.
+// *given* environment (or /usr/local/bin:/usr/bin:/bin). A text without "#!" is run by /bin/sh. The child starts with
+// setsid, default signals, umask 022, and no descriptor but 0, 1 and 2. It is not told when the keeper dies.
 struct Spawn {
   Header header;
   RunId run_id;
@@ -196,6 +208,7 @@ enum class SpawnStep : std::uint32_t {
   no_new_privileges = 15,
   chdir = 16,
   exec = 17,
+  admission = 18,  // detail is the number of starts of this user that are under way
 };
 
 // For messages to people: "chdir: No such file or directory".
@@ -237,10 +250,14 @@ constexpr const char* to_string(SpawnStep step) {
       return "chdir";
     case SpawnStep::exec:
       return "exec";
+    case SpawnStep::admission:
+      return "admission";
   }
   return "unknown";
 }
 
+// Followed, at the step exec and when it is known, by one or two strings with their NUL: the file that cannot be
+// executed, and the interpreter that it names and that is missing. Either may be cut short at its front ("...").
 struct SpawnFailed {
   Header header;
   RunId run_id;

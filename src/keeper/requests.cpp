@@ -80,7 +80,7 @@ void Keeper::on_hello(const Hello& request) {
   reply.generation = table_.header().generation;
   reply.started_us = started_us_;
   reply.max_message_bytes = kMaxMessageBytes;
-  reply.features = kFeatureKept | kFeatureOwnPid | kFeatureMainPid;
+  reply.features = kFeatureKept | kFeatureOwnPid | kFeatureMainPid | kFeatureHomeDirectory;
   std::memcpy(reply.boot_id, table_.header().boot_id, sizeof reply.boot_id);
   std::snprintf(reply.program_version, sizeof reply.program_version, "%s", APPMESH_VERSION);
   send(&reply, sizeof reply);

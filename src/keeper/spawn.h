@@ -21,14 +21,6 @@
 
 namespace appmesh::keeper {
 
-// A user has at most so many starts that are under way or held by the kernel, all users together kMaxStarts. Who wants
-// more waits as long as some of them are young, and then gets SpawnFailed EAGAIN at this step, with their number.
-inline constexpr std::size_t kMaxStartsOfUser = 32;
-inline constexpr std::size_t kMaxStarts = 256;
-inline constexpr auto kAdmissionStep = static_cast<SpawnStep>(18);
-inline constexpr std::size_t kMaxPathBytes = 4096;
-inline constexpr std::size_t kMaxFailureText = 384;  // after a SpawnFailed: the file, and its missing interpreter
-
 // A Spawn message whose every length has been checked. Points into its block.
 struct SpawnPlan {
   const Spawn* request;

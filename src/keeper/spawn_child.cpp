@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
+#include <initializer_list>
 
 #include <linux/capability.h>
 #include <linux/close_range.h>
@@ -135,6 +136,17 @@ APPMESH_IN_CHILD bool switch_user(const SpawnBlock& block, Slot& slot) {
   return !fails(slot, SpawnStep::capabilities, raw_syscall(SYS_capset, &header, nothing));
 }
 
+APPMESH_IN_CHILD void write_text(const char* text) {
+  raw_syscall(SYS_write, STDERR_FILENO, text, std::strlen(text));
+}
+
+APPMESH_IN_CHILD void tell_missing_home(const char* directory, long error) {
+  const char* const reason = ::strerrordesc_np(static_cast<int>(-error));
+  for (const char* part : {"Could not chdir to home directory ", directory, ": ", reason != nullptr ? reason : "error",
+                           "; starting in /\r\n"})
+    write_text(part);
+}
+
 APPMESH_IN_CHILD bool prepare(SpawnBlock& block, Slot& slot) {
   const SpawnPlan& plan = block.plan;
   const Spawn& request = *plan.request;
@@ -153,7 +165,13 @@ APPMESH_IN_CHILD bool prepare(SpawnBlock& block, Slot& slot) {
     return false;
   }
   slot.spawn_step = SpawnStep::chdir;
-  if (fails(slot, SpawnStep::chdir, raw_syscall(SYS_chdir, plan.directory))) return false;
+  const long changed = raw_syscall(SYS_chdir, plan.directory);
+  if (changed < 0 && (request.flags & kFlagHomeDirectory) != 0) {
+    tell_missing_home(plan.directory, changed);
+    if (fails(slot, SpawnStep::chdir, raw_syscall(SYS_chdir, "/"))) return false;
+  } else if (fails(slot, SpawnStep::chdir, changed)) {
+    return false;
+  }
   slot.spawn_step = SpawnStep::exec;
   // The keeper blocks every signal and handles none, so the mask is all there is to put right.
   const std::uint64_t no_signals = 0;

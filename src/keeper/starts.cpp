@@ -82,7 +82,7 @@ void Keeper::refuse_start(const Spawn& request, int error, std::uint32_t count) 
   SpawnFailed failed{};
   failed.header = header_of<SpawnFailed>(MessageType::spawn_failed, request.header.request_id);
   failed.run_id = request.run_id;
-  failed.step = kAdmissionStep;
+  failed.step = SpawnStep::admission;
   failed.error = error;
   failed.detail = count;
   send(&failed, sizeof failed);

@@ -96,7 +96,8 @@ TEST_F(Reexecution, keeps_children_connection_and_exit_codes) {
   Client client(home_);
   const pid_t stranger = start_stranger();
   client.adopt(make_id(9), stranger, 0);
-  const Started first = client.spawned(shell(1, "trap 'exit 21' TERM; while :; do sleep 0.01; done"));
+  const std::string ready = (home_ / "ready").string();
+  const Started first = client.spawned(shell(1, "trap 'exit 21' TERM; : >" + ready + "; while :; do sleep 0.01; done"));
   client.spawned(shell(2, "exit 22"));
   client.wait_exit(make_id(2));
   const std::size_t before = descriptors_of(keeper_);
@@ -111,6 +112,7 @@ TEST_F(Reexecution, keeps_children_connection_and_exit_codes) {
   EXPECT_TRUE(eventually([&] { return descriptors_of(keeper_) == before; }));
   EXPECT_EQ(client.find(make_id(1))->pid, first.pid);
   EXPECT_EQ(client.find(make_id(1))->flags, 0U);
+  ASSERT_TRUE(eventually([&]() -> bool { return std::filesystem::exists(ready); })) << "its trap is set";
   client.signal(make_id(1), SignalScope::process, SIGTERM);
   EXPECT_EQ(WEXITSTATUS(client.wait_exit(make_id(1)).exit.wait_status), 21);
   EXPECT_EQ(WEXITSTATUS(client.find(make_id(2))->exit.wait_status), 22);

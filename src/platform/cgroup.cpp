@@ -188,6 +188,12 @@ fs::path Cgroup::events_path() const {
   return v2_ ? v2_path_ / "cgroup.events" : fs::path{};
 }
 
+bool Cgroup::exists() const {
+  if (!v2_) return is_there(v1_.front().path);
+  struct stat opened{}, named{};
+  return ::fstat(v2_.get(), &opened) == 0 && ::stat(v2_path_.c_str(), &named) == 0 && opened.st_ino == named.st_ino;
+}
+
 Result<bool> Cgroup::is_populated() const {
   if (v2_) {
     // By hand, as it is asked twice a run: the kernel gives these few lines with one read.
@@ -345,6 +351,7 @@ std::uint64_t Cgroup::oom_kills() const {
 
 CgroupTree CgroupTree::open(Options options) {
   CgroupTree tree;
+  tree.older_parent_ = options.older_parent;
   const auto mounts = read_mount_info(options.mountinfo);
   if (!mounts) {
     tree.unavailable_ = mounts.error().message;
@@ -436,19 +443,37 @@ Result<Cgroup> CgroupTree::create(const std::string& name, CgroupKind kind) cons
   return cgroup;
 }
 
+// The parent itself, and the one of an older daemon.
+std::vector<fs::path> CgroupTree::beside(const fs::path& parent) const {
+  std::vector<fs::path> parents{parent};
+  if (!older_parent_.empty()) parents.push_back(parent.parent_path() / older_parent_);
+  return parents;
+}
+
 Result<Cgroup> CgroupTree::open_existing(const std::string& name) const {
   if (!is_available()) return fail(ErrorKind::unavailable, "cgroup: " + unavailable_);
   if (!is_name(name)) return fail(ErrorKind::invalid_argument, "not a name for a cgroup: " + name);
   Cgroup cgroup;
   cgroup.name_ = name;
   if (has_v2()) {
-    cgroup.v2_path_ = v2_ / name;
-    auto fd = open_directory(cgroup.v2_path_);
-    if (!fd) return std::unexpected(fd.error());
-    cgroup.v2_ = std::move(*fd);
+    Error missing;
+    for (const auto& parent : beside(v2_)) {
+      auto fd = open_directory(parent / name);
+      if (fd) {
+        cgroup.v2_path_ = parent / name;
+        cgroup.v2_ = std::move(*fd);
+        break;
+      }
+      if (missing.message.empty()) missing = fd.error();
+    }
+    if (!cgroup.v2_) return std::unexpected(std::move(missing));
   }
   for (const auto& mount : v1_) {
-    if (is_there(mount.parent / name)) cgroup.v1_.push_back({mount.controller, mount.parent / name});
+    for (const auto& parent : beside(mount.parent)) {
+      if (!is_there(parent / name)) continue;
+      cgroup.v1_.push_back({mount.controller, parent / name});
+      break;
+    }
   }
   if (!has_v2() && cgroup.v1_.empty()) return fail(ErrorKind::not_found, "no such cgroup " + name);
   return cgroup;
@@ -470,10 +495,13 @@ Result<std::vector<std::string>> CgroupTree::names() const {
 Result<void> CgroupTree::remove(const std::string& name) const {
   if (!is_name(name)) return fail(ErrorKind::invalid_argument, "not a name for a cgroup: " + name);
   Result<void> result;
-  if (has_v2()) result = remove_tree(v2_ / name, 0);
-  for (const auto& mount : v1_) {
-    if (auto done = remove_tree(mount.parent / name, 0); !done && result) result = std::move(done);
-  }
+  const auto remove_below = [&](const fs::path& mount_parent) {
+    for (const auto& parent : beside(mount_parent)) {
+      if (auto done = remove_tree(parent / name, 0); !done && result) result = std::move(done);
+    }
+  };
+  if (has_v2()) remove_below(v2_);
+  for (const auto& mount : v1_) remove_below(mount.parent);
   return result;
 }
 
@@ -486,9 +514,10 @@ void CgroupTree::remove_empty_parent() const {
 // ---- CgroupPool
 
 Result<Cgroup> CgroupPool::take() {
-  if (!free_.empty()) {
+  while (!free_.empty()) {
     Cgroup cgroup = std::move(free_.back());
     free_.pop_back();
+    if (!cgroup.exists()) continue;
     lent_.insert(cgroup.name());
     return cgroup;
   }

@@ -4,8 +4,8 @@
 // thread; a Cgroup belongs to one thread at a time. Nothing is removed by a destructor: cgroups outlive the daemon with
 // their runs.
 //
-// Layout: <mount>/<parent>/<name>, the parent being of one daemon ("appmesh-<hash of home>"). v1 controllers get the
-// same two directories each. Reference: Linux Documentation/admin-guide/cgroup-v2.rst, cgroup-v1/.
+// Layout: <mount>/<parent>/<name>, the parent being of one daemon ("appmesh-<hash of its home>"). v1 controllers get
+// the same two directories each. Reference: Linux Documentation/admin-guide/cgroup-v2.rst, cgroup-v1/.
 #pragma once
 
 #include <cstdint>
@@ -43,6 +43,8 @@ class Cgroup {
 
   // The v2 file for inotify (IN_MODIFY): it changes when the last process has gone. Empty on a host with v1 only.
   [[nodiscard]] std::filesystem::path events_path() const;
+  // Whether it is still the one that was opened: anybody with the right to may have removed it while it was empty.
+  [[nodiscard]] bool exists() const;
   // Whether a process that is not a zombie is in it (or below it).
   [[nodiscard]] Result<bool> is_populated() const;
   // Members of it and of cgroups made below it, each once, in no order.
@@ -89,6 +91,7 @@ class CgroupTree {
  public:
   struct Options {
     std::string parent = "appmesh";
+    std::string older_parent = {};  // where an older daemon made those of its runs: found there, never made there
     std::filesystem::path mountinfo = "/proc/self/mountinfo";
     std::filesystem::path root = "/";  // put before every mount point: a fake tree in tests
   };
@@ -120,6 +123,9 @@ class CgroupTree {
   };
   [[nodiscard]] const Mount* v1_of(std::string_view controller) const;
 
+  [[nodiscard]] std::vector<std::filesystem::path> beside(const std::filesystem::path& parent) const;
+
+  std::string older_parent_;
   std::filesystem::path v2_;                 // <mount>/<parent>, empty without v2
   std::vector<std::string> v2_controllers_;  // enabled for children of the parent
   std::vector<Mount> v1_;                    // memory, cpu, pids where v2 does not have them

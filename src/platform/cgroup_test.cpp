@@ -265,6 +265,38 @@ TEST_F(RealTree, ThePoolGivesAnEmptyCgroupAgainAndNeverAPopulatedOne) {
   EXPECT_THAT(tree.names().value(), IsEmpty());
 }
 
+TEST_F(RealTree, ThePoolNeverGivesOneThatSomebodyElseHasRemoved) {
+  using Fate = CgroupPool::Fate;
+  CgroupPool pool{tree, 8};
+  auto first = pool.take().value();
+  auto second = pool.take().value();
+  const std::string removed = first.name();
+  ASSERT_TRUE(pool.give_back(std::move(second), Fate::untouched));
+  ASSERT_TRUE(pool.give_back(std::move(first), Fate::untouched));
+  ASSERT_TRUE(tree.remove(removed));
+  auto again = pool.take().value();
+  EXPECT_NE(again.name(), removed);
+  EXPECT_TRUE(again.exists());
+  EXPECT_TRUE(pool.take().value().exists()) << "made when none is left";
+}
+
+TEST_F(RealTree, RunsOfAnOlderDaemonAreFoundAndRemovedInItsDirectory) {
+  const auto made = tree.create("of-before", CgroupKind::plain);
+  ASSERT_TRUE(made);
+  const auto newer = CgroupTree::open({.parent = parent + "-newer", .older_parent = parent});
+  ASSERT_TRUE(newer.is_available());
+  EXPECT_TRUE(newer.open_existing("of-before"));
+  EXPECT_EQ(newer.open_existing("of-nobody").error().kind, ErrorKind::not_found);
+  EXPECT_THAT(newer.names().value(), IsEmpty()) << "what is stray there may be another daemon's";
+  const auto own = newer.create("of-now", CgroupKind::plain);
+  ASSERT_TRUE(own);
+  EXPECT_FALSE(tree.open_existing("of-now"));
+  EXPECT_TRUE(newer.remove("of-now"));
+  EXPECT_TRUE(newer.remove("of-before"));
+  EXPECT_FALSE(tree.open_existing("of-before"));
+  newer.remove_empty_parent();
+}
+
 TEST_F(RealTree, ThePoolNeverGivesOneAgainThatWasKilledOrHasAnUnknownPast) {
   using Fate = CgroupPool::Fate;
   CgroupPool pool{tree, 8};

@@ -3,15 +3,21 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <chrono>
+#include <csignal>
+#include <cstdio>
 #include <cstdlib>
 #include <memory>
+#include <string_view>
 #include <system_error>
+#include <thread>
 
 #include <sys/file.h>
 #include <sys/stat.h>
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <fmt/format.h>
 
 #include "platform/random.h"
 
@@ -273,15 +279,58 @@ Result<std::vector<std::string>> list_directory(int directory_fd, std::size_t ma
   }
 }
 
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr auto kLongestDeath = 10s;  // of a holder that was killed: its memory is given back first
+constexpr auto kNewHolderWait = 1s;  // the lock is taken, and its pid not written yet
+constexpr auto kLockRetry = 5ms;
+
+pid_t holder_of(int fd) {
+  std::array<char, 32> text{};
+  const ssize_t got = ::pread(fd, text.data(), text.size() - 1, 0);
+  return got > 0 ? static_cast<pid_t>(std::strtol(text.data(), nullptr, 10)) : 0;
+}
+
+// Killed, though not gone: a zombie whose threads still end, one that is on its way out, or one with SIGKILL pending.
+bool is_dying(pid_t pid) {
+  constexpr unsigned kExiting = 0x4;  // PF_EXITING of field 9
+  const auto stat = read_file(fmt::format("/proc/{}/stat", pid), 4096);
+  if (!stat) return true;
+  char state = 0;
+  unsigned flags = 0;
+  const auto bracket = stat->rfind(')');
+  if (bracket == std::string::npos ||
+      std::sscanf(stat->c_str() + bracket + 1, " %c %*d %*d %*d %*d %*d %u", &state, &flags) != 2)
+    return false;
+  if (state == 'Z' || state == 'X' || (flags & kExiting) != 0) return true;
+  const auto status = read_file(fmt::format("/proc/{}/status", pid), 16384);
+  if (!status) return true;
+  for (const std::string_view pending : {"\nSigPnd:\t", "\nShdPnd:\t"}) {
+    const auto at = status->find(pending);
+    if (at == std::string::npos) continue;
+    const auto mask = std::strtoull(status->c_str() + at + pending.size(), nullptr, 16);
+    if ((mask >> (SIGKILL - 1) & 1) != 0) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
 Result<LockFile> LockFile::acquire(const std::filesystem::path& path) {
   UniqueFd fd{::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600)};
   if (!fd) return file_error("open", path, errno);
-  if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
+  const auto begin = std::chrono::steady_clock::now();
+  while (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
     if (errno != EWOULDBLOCK) return file_error("lock", path, errno);
-    std::array<char, 32> text{};
-    const ssize_t got = ::pread(fd.get(), text.data(), text.size() - 1, 0);
-    const long holder = got > 0 ? std::strtol(text.data(), nullptr, 10) : 0;
-    return fail(ErrorKind::conflict, path.string() + " is held by process " + std::to_string(holder));
+    const pid_t holder = holder_of(fd.get());
+    const auto waited = std::chrono::steady_clock::now() - begin;
+    const bool gone = holder <= 0 || (::kill(holder, 0) != 0 && errno == ESRCH);
+    if (waited > kLongestDeath || (gone ? waited > kNewHolderWait : !is_dying(holder)))
+      return fail(ErrorKind::conflict, path.string() + " is held by process " + std::to_string(holder));
+    std::this_thread::sleep_for(
+        kLockRetry);  // the kernel tells nobody of the end of a lock but who waits without a limit
   }
   const std::string pid = std::to_string(::getpid()) + "\n";
   if (::ftruncate(fd.get(), 0) != 0) return file_error("truncate", path, errno);

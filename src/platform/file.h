@@ -66,7 +66,8 @@ struct NewContent {
 // dies; the file itself stays.
 class LockFile {
  public:
-  // Error conflict that names the holder's pid when another process has it.
+  // Error conflict that names the holder's pid when another process has it. Waits for a holder that is dying, 10 s at
+  // most: a daemon that is started again at once after a kill -9 must not fail.
   [[nodiscard]] static Result<LockFile> acquire(const std::filesystem::path& path);
 
  private:

@@ -19,6 +19,9 @@ namespace appmesh::runtime {
 
 namespace {
 
+// Below what the keeper admits (keeper::kMaxStartsOfUser, kMaxStarts): those that the kernel holds count there too.
+constexpr std::size_t kStartsOfUser = 16;
+constexpr std::size_t kStarts = 64;
 constexpr std::size_t kMaxOutgoing = 70'000;  // requests waiting for the keeper to read; more than runs it can hold
 
 core::WallTime wall_time(std::int64_t microseconds) {
@@ -70,10 +73,50 @@ bool read_as(const std::byte* data, std::size_t size, T& out) {
   return true;
 }
 
+std::vector<int> numbers_of(const std::vector<platform::UniqueFd>& descriptors) {
+  std::vector<int> numbers;
+  numbers.reserve(descriptors.size());
+  for (const auto& descriptor : descriptors) numbers.push_back(descriptor.get());
+  return numbers;
+}
+
 std::uint32_t packed_bytes(const std::vector<std::string>& items) {
   std::size_t total = 0;
   for (const auto& item : items) total += item.size() + 1;
   return static_cast<std::uint32_t>(total);
+}
+
+// What the keeper says after its fixed part: up to `count` strings, each with its NUL.
+std::vector<std::string> trailing_texts(const std::byte* data, std::size_t size, std::size_t fixed) {
+  std::vector<std::string> texts;
+  const char* at = reinterpret_cast<const char*>(data) + fixed;
+  const char* const end = reinterpret_cast<const char*>(data) + size;
+  while (at < end) {
+    texts.emplace_back(at, ::strnlen(at, static_cast<std::size_t>(end - at)));
+    at += texts.back().size() + 1;
+  }
+  return texts;
+}
+
+// Step, file and reason, for people.
+std::string failure_text(const keeper::SpawnFailed& failed, const std::vector<std::string>& texts,
+                         const std::string& program, const std::string& directory, std::uint32_t uid) {
+  using keeper::SpawnStep;
+  const char* const step = to_string(failed.step);
+  const char* const reason = ::strerror(failed.error);
+  if (failed.step == SpawnStep::admission)
+    return fmt::format("{}: {} starts of OS user {} are under way or held by files that do not answer", step,
+                       failed.detail, uid);
+  const std::string& file = failed.step == SpawnStep::chdir ? directory : texts.empty() ? program : texts.front();
+  if (failed.error == ETIMEDOUT)
+    return fmt::format("{}: {} did not answer within {} s", step, file, keeper::kSpawnTimeoutSeconds);
+  if (failed.step == SpawnStep::chdir) return fmt::format("{}: {}: {}", step, file, reason);
+  if (failed.step != SpawnStep::exec) return fmt::format("{}: {}", step, reason);
+  if (texts.size() > 1 && !texts[1].empty())
+    return fmt::format("{}: {}: its interpreter {}: {}", step, file, texts[1], reason);
+  if (program.find('/') == std::string::npos && failed.error == ENOENT && texts.empty())
+    return fmt::format("{}: {}: {} in any directory of PATH", step, program, reason);
+  return fmt::format("{}: {}: {}", step, file, reason);
 }
 
 }  // namespace
@@ -162,6 +205,7 @@ void KeeperClient::spawn(const SpawnRequest& request, SpawnAnswer done) {
     descriptors.insert(descriptors.end(), request.kept_fds.begin(), request.kept_fds.end());
     spawn.kept_count = static_cast<std::uint16_t>(request.kept_fds.size());
   }
+  if (request.home_directory && has(keeper::kFeatureHomeDirectory)) spawn.flags |= keeper::kFlagHomeDirectory;
   if (request.controlling_terminal) spawn.flags |= keeper::kFlagControllingTty;
   if (request.own_pid && has(keeper::kFeatureOwnPid)) spawn.flags |= keeper::kFlagOwnPid;
   if (request.user) {
@@ -186,7 +230,10 @@ void KeeperClient::spawn(const SpawnRequest& request, SpawnAnswer done) {
     return refuse(E2BIG,
                   fmt::format("command and env together are {} bytes, more than {}", total, keeper::kMaxMessageBytes));
 
-  const std::uint64_t id = remember(std::move(done));
+  const std::uint32_t uid = request.user ? request.user->uid : ::geteuid();
+  if (starts_waiting_ >= kMaxOutgoing) return refuse(EAGAIN, "too many starts wait already");
+  const std::uint64_t id =
+      remember(PendingSpawn{std::move(done), uid, request.arguments.front(), request.working_directory});
   spawn.header = header(keeper::MessageType::spawn, id);
   MessageWriter writer;
   writer.value(spawn);
@@ -196,7 +243,51 @@ void KeeperClient::spawn(const SpawnRequest& request, SpawnAnswer done) {
   if (spawn.cwd_bytes > 0) writer.terminated(request.working_directory);
   for (const auto& argument : request.arguments) writer.terminated(argument);
   for (const auto& variable : request.environment) writer.terminated(variable);
-  send(std::move(writer).finish(), descriptors);
+  send_start(uid, std::move(writer).finish(), descriptors);
+}
+
+void KeeperClient::send_start(std::uint32_t uid, std::vector<std::byte> bytes, const std::vector<int>& descriptors) {
+  Lane& lane = lanes_[uid];
+  if (lane.under_way < kStartsOfUser && starts_under_way_ < kStarts && lane.waiting.empty()) {
+    ++lane.under_way;
+    ++starts_under_way_;
+    return send(std::move(bytes), descriptors);
+  }
+  lane.waiting.push_back(outgoing(std::move(bytes), descriptors));
+  ++starts_waiting_;
+}
+
+std::optional<KeeperClient::PendingSpawn> KeeperClient::take_pending_start(std::uint64_t request_id) {
+  auto pending = take_pending<PendingSpawn>(request_id);
+  if (!pending) return std::nullopt;
+  const auto lane = lanes_.find(pending->uid);
+  if (lane != lanes_.end()) {
+    --lane->second.under_way;
+    --starts_under_way_;
+    if (lane->second.under_way == 0 && lane->second.waiting.empty()) lanes_.erase(lane);
+  }
+  if (starts_waiting_ > 0) send_waiting_starts();
+  return pending;
+}
+
+// One of each user in turn, as long as there is room.
+void KeeperClient::send_waiting_starts() {
+  for (std::size_t passed = 0; passed < lanes_.size() && starts_under_way_ < kStarts;) {
+    auto lane = lanes_.upper_bound(last_lane_);
+    if (lane == lanes_.end()) lane = lanes_.begin();
+    last_lane_ = lane->first;
+    if (lane->second.waiting.empty() || lane->second.under_way >= kStartsOfUser) {
+      ++passed;
+      continue;
+    }
+    passed = 0;
+    Outgoing next = std::move(lane->second.waiting.front());
+    lane->second.waiting.pop_front();
+    --starts_waiting_;
+    ++lane->second.under_way;
+    ++starts_under_way_;
+    send_owned(std::move(next));
+  }
 }
 
 void KeeperClient::signal(const RunId& id, keeper::SignalScope scope, int signal_number, Answer done) {
@@ -305,10 +396,21 @@ bool KeeperClient::try_send(const std::vector<std::byte>& bytes, const std::vect
 void KeeperClient::send(std::vector<std::byte> bytes, const std::vector<int>& descriptors) {
   if (outgoing_.empty() && try_send(bytes, descriptors)) return;
   if (outgoing_.size() >= kMaxOutgoing) return lose();
-  Outgoing waiting{std::move(bytes), {}};
-  for (const int fd : descriptors) waiting.descriptors.emplace_back(::fcntl(fd, F_DUPFD_CLOEXEC, 3));
-  outgoing_.push_back(std::move(waiting));
+  outgoing_.push_back(outgoing(std::move(bytes), descriptors));
   wait_writable();
+}
+
+void KeeperClient::send_owned(Outgoing message) {
+  if (outgoing_.empty() && try_send(message.bytes, numbers_of(message.descriptors))) return;
+  if (outgoing_.size() >= kMaxOutgoing) return lose();
+  outgoing_.push_back(std::move(message));
+  wait_writable();
+}
+
+KeeperClient::Outgoing KeeperClient::outgoing(std::vector<std::byte> bytes, const std::vector<int>& descriptors) {
+  Outgoing message{std::move(bytes), {}};
+  for (const int fd : descriptors) message.descriptors.emplace_back(::fcntl(fd, F_DUPFD_CLOEXEC, 3));
+  return message;
 }
 
 void KeeperClient::wait_writable() {
@@ -319,9 +421,8 @@ void KeeperClient::wait_writable() {
                             if (error || connection != connection_) return;
                             waiting_writable_ = false;
                             while (!outgoing_.empty()) {
-                              std::vector<int> descriptors;
-                              for (const auto& fd : outgoing_.front().descriptors) descriptors.push_back(fd.get());
-                              if (!try_send(outgoing_.front().bytes, descriptors)) return wait_writable();
+                              const auto& next = outgoing_.front();
+                              if (!try_send(next.bytes, numbers_of(next.descriptors))) return wait_writable();
                               outgoing_.pop_front();
                             }
                           });
@@ -389,16 +490,17 @@ void KeeperClient::handle(const std::byte* data, std::size_t size) {
     case keeper::MessageType::spawned: {
       keeper::Started message{};
       if (!read_as(data, size, message)) return;
-      if (auto done = take_pending<SpawnAnswer>(head.request_id))
-        (*done)(SpawnedRun{message.pid, message.start_ticks, wall_time(message.started_us)});
+      if (auto start = take_pending_start(head.request_id))
+        start->done(SpawnedRun{message.pid, message.start_ticks, wall_time(message.started_us)});
       return;
     }
     case keeper::MessageType::spawn_failed: {
       keeper::SpawnFailed message{};
       if (!read_as(data, size, message)) return;
-      if (auto done = take_pending<SpawnAnswer>(head.request_id))
-        (*done)(std::unexpected(SpawnFailure{
-            message.step, message.error, fmt::format("{}: {}", to_string(message.step), ::strerror(message.error))}));
+      if (auto start = take_pending_start(head.request_id))
+        start->done(std::unexpected(SpawnFailure{message.step, message.error,
+                                                 failure_text(message, trailing_texts(data, size, sizeof message),
+                                                              start->program, start->directory, start->uid)}));
       return;
     }
     case keeper::MessageType::run: {
@@ -431,8 +533,8 @@ void KeeperClient::handle(const std::byte* data, std::size_t size) {
       if (!read_as(data, size, message)) return;
       const std::string text(message.message, ::strnlen(message.message, sizeof message.message));
       if (auto answer = take_pending<Answer>(head.request_id)) return (*answer)(fail(ErrorKind::internal, text));
-      if (auto spawned = take_pending<SpawnAnswer>(head.request_id))
-        return (*spawned)(std::unexpected(SpawnFailure{keeper::SpawnStep::none, message.error, text}));
+      if (auto start = take_pending_start(head.request_id))
+        return start->done(std::unexpected(SpawnFailure{keeper::SpawnStep::none, message.error, text}));
       if (auto list = take_pending<ListAnswer>(head.request_id)) return (*list)(fail(ErrorKind::internal, text));
       if (auto kept = take_pending<KeptAnswer>(head.request_id)) return (*kept)(fail(ErrorKind::internal, text));
       return;
@@ -448,10 +550,12 @@ void KeeperClient::lose() {
   ++connection_;
   waiting_writable_ = false;
   outgoing_.clear();
+  lanes_.clear();
+  starts_under_way_ = starts_waiting_ = 0;
   auto pending = std::exchange(pending_, {});
   for (auto& [id, answer] : pending) {
-    if (auto* spawned = std::get_if<SpawnAnswer>(&answer))
-      (*spawned)(std::unexpected(SpawnFailure{keeper::SpawnStep::none, ECONNRESET, "the keeper went away"}));
+    if (auto* start = std::get_if<PendingSpawn>(&answer))
+      start->done(std::unexpected(SpawnFailure{keeper::SpawnStep::none, ECONNRESET, "the keeper went away"}));
     else if (auto* list = std::get_if<ListAnswer>(&answer))
       (*list)(fail(ErrorKind::unavailable, "the keeper went away"));
     else if (auto* kept = std::get_if<KeptAnswer>(&answer))

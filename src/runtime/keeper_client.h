@@ -8,6 +8,7 @@
 #include <deque>
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -33,6 +34,7 @@ struct SpawnRequest {
   std::vector<std::string> arguments;    // [0] is the program
   std::vector<std::string> environment;  // NAME=value
   std::string working_directory;
+  bool home_directory = false;        // it is a home: where it cannot be entered, the run is told and starts in "/"
   int stdin_fd = -1;                  // borrowed until spawn() returns; -1: /dev/null
   int output_fd = -1;                 // stdout and stderr; -1: /dev/null
   int cgroup_fd = -1;                 // directory of a v2 cgroup; -1: none
@@ -53,7 +55,7 @@ struct SpawnRequest {
 struct SpawnFailure {
   keeper::SpawnStep step = keeper::SpawnStep::none;
   int error = 0;        // errno
-  std::string message;  // "exec: No such file or directory"
+  std::string message;  // "exec: /opt/web/server: Permission denied"
 };
 
 struct SpawnedRun {
@@ -106,7 +108,8 @@ class KeeperClient {
   [[nodiscard]] bool connected() const { return descriptor_.has_value(); }
   [[nodiscard]] std::int32_t keeper_pid() const { return keeper_pid_; }
 
-  // `done` never runs inside the call, and always before the run's exit is handed on.
+  // `done` never runs inside the call, and always before the run's exit is handed on. Starts of one OS user beyond
+  // kStartsOfUser wait here for those before them, so that a user whose programs hang holds up nobody else.
   void spawn(const SpawnRequest& request, SpawnAnswer done);
   void signal(const RunId& id, keeper::SignalScope scope, int signal_number, Answer done);
   void adopt(const RunId& id, std::string_view tag, std::int32_t pid, std::uint64_t start_ticks, Answer done);
@@ -122,10 +125,20 @@ class KeeperClient {
   void list(ListAnswer done);
 
  private:
-  using Pending = std::variant<SpawnAnswer, Answer, ListAnswer, KeptAnswer>;
+  struct PendingSpawn {
+    SpawnAnswer done;
+    std::uint32_t uid = 0;
+    std::string program;
+    std::string directory;
+  };
+  using Pending = std::variant<PendingSpawn, Answer, ListAnswer, KeptAnswer>;
   struct Outgoing {
     std::vector<std::byte> bytes;
     std::vector<platform::UniqueFd> descriptors;
+  };
+  struct Lane {  // starts of one OS user
+    std::size_t under_way = 0;
+    std::deque<Outgoing> waiting;
   };
 
   void take_connection(platform::UniqueFd socket, const keeper::HelloReply& hello);
@@ -134,6 +147,11 @@ class KeeperClient {
   void handle(const std::byte* data, std::size_t size);
   [[nodiscard]] ssize_t receive();
   void send(std::vector<std::byte> bytes, const std::vector<int>& descriptors);
+  void send_start(std::uint32_t uid, std::vector<std::byte> bytes, const std::vector<int>& descriptors);
+  std::optional<PendingSpawn> take_pending_start(std::uint64_t request_id);
+  void send_waiting_starts();
+  void send_owned(Outgoing message);
+  static Outgoing outgoing(std::vector<std::byte> bytes, const std::vector<int>& descriptors);
   bool try_send(const std::vector<std::byte>& bytes, const std::vector<int>& descriptors);
   void wait_writable();
   void lose();
@@ -150,6 +168,10 @@ class KeeperClient {
   std::unordered_map<std::uint64_t, Pending> pending_;
   std::vector<KnownRun> listed_;
   std::deque<Outgoing> outgoing_;
+  std::map<std::uint32_t, Lane> lanes_;  // by uid
+  std::uint32_t last_lane_ = 0;          // that was served; the next one is due
+  std::size_t starts_under_way_ = 0;
+  std::size_t starts_waiting_ = 0;
   std::vector<std::byte> buffer_;
   std::vector<platform::UniqueFd> received_;  // came with the message in the buffer
   std::uint64_t next_request_ = 1;

@@ -4,6 +4,7 @@
 #include <csignal>
 #include <cstring>
 #include <string>
+#include <vector>
 
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -15,12 +16,16 @@
 #include <spawn.h>
 #include <unistd.h>
 
+#include "platform/process_limits.h"
+
 extern "C" char** environ;
 
 namespace appmesh::runtime {
 
 namespace {
 
+constexpr std::size_t kMaxKeeperVariables = 256;
+constexpr std::size_t kMaxKeeperVariable = 256;
 constexpr timeval kHandshakeTimeout{.tv_sec = 10, .tv_usec = 0};
 
 Result<platform::UniqueFd> connect_once(const std::filesystem::path& run_directory) {
@@ -47,7 +52,16 @@ Result<void> start_program(const std::filesystem::path& home, const std::filesys
   std::string home_flag = "--home";
   std::string detach_flag = "--detach";
   std::string home_value = home_text;
-  char* const arguments[] = {name.data(), home_flag.data(), home_value.data(), detach_flag.data(), nullptr};
+  std::string limits_flag = "--limits";
+  std::string limits = platform::limits_of_the_start();
+  char* const arguments[] = {name.data(),   home_flag.data(), home_value.data(), detach_flag.data(), limits_flag.data(),
+                             limits.data(), nullptr};
+  // It needs none of them, and a large environment together with a small stack could keep it from being executed.
+  std::vector<char*> environment;
+  for (char** variable = environ; *variable != nullptr; ++variable)
+    if (std::strlen(*variable) < kMaxKeeperVariable && environment.size() < kMaxKeeperVariables)
+      environment.push_back(*variable);
+  environment.push_back(nullptr);
 
   posix_spawnattr_t attributes;
   posix_spawnattr_init(&attributes);
@@ -59,7 +73,7 @@ Result<void> start_program(const std::filesystem::path& home, const std::filesys
   posix_spawnattr_setsigdefault(&attributes, &all);
   posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSID);
   pid_t child = 0;
-  const int spawned = ::posix_spawn(&child, program_text.c_str(), nullptr, &attributes, arguments, environ);
+  const int spawned = ::posix_spawn(&child, program_text.c_str(), nullptr, &attributes, arguments, environment.data());
   posix_spawnattr_destroy(&attributes);
   if (spawned != 0) return fail_errno(ErrorKind::internal, "start " + program_text, spawned);
 

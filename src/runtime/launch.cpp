@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <filesystem>
+#include <functional>
 #include <string_view>
 #include <utility>
 
@@ -9,6 +11,7 @@
 
 #include <fmt/chrono.h>
 #include <fmt/format.h>
+#include <spdlog/spdlog.h>
 #include <unistd.h>
 
 #include "core/instance_name.h"
@@ -62,6 +65,9 @@ class Variables {
 
 constexpr std::string_view kOfOneSession[] = {"HOME", "MAIL", "XDG_RUNTIME_DIR", "XDG_SESSION_ID",
                                               "DBUS_SESSION_BUS_ADDRESS"};
+constexpr std::size_t kMaxInheritedBytes = std::size_t{64} * 1024;  // a third of a spawn message
+constexpr std::size_t kMaxInheritedVariables = 1024;
+constexpr std::size_t kMaxNamedVariables = 10;  // in the log
 constexpr std::string_view kDefaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 void put_identity(Variables& variables, const platform::User& user) {
@@ -163,13 +169,20 @@ Result<Launch> prepare_launch(const core::AppDefinition& definition, const RunId
   request.environment = build_environment(definition, id, tag, options, user, notify);
   request.own_pid = wants_own_pid(definition, notify);
   if (notify.socket >= 0) request.kept_fds.push_back(notify.socket);
-  request.working_directory = definition.working_dir.empty() ? options.default_directory : definition.working_dir;
+  // As the daemon has no directory of its own that an app could mean, a relative one starts where apps without one do.
+  request.working_directory =
+      definition.working_dir.empty()
+          ? options.default_directory
+          : (std::filesystem::path(options.default_directory) / definition.working_dir).string();
   request.stdin_fd = launch.input.get();
   request.output_fd = launch.output.get();
   if (terminal >= 0) {
     request.stdin_fd = request.output_fd = terminal;
     request.controlling_terminal = true;
-    if (definition.working_dir.empty() && !runs_as.home.empty()) request.working_directory = runs_as.home;
+    if (definition.working_dir.empty() && !runs_as.home.empty()) {
+      request.working_directory = runs_as.home;
+      request.home_directory = true;
+    }
   }
   if (user != nullptr) {
     request.user = SpawnRequest::User{user->uid, user->gid, {user->groups.begin(), user->groups.end()}};
@@ -195,13 +208,30 @@ platform::User own_user() {
 
 std::vector<std::string> inheritable_environment(const std::vector<std::string>& names) {
   std::vector<std::string> result;
+  std::size_t total = 0;
   for (char** variable = environ; *variable != nullptr; ++variable) {
     const std::string_view assignment = *variable;
     const std::string_view name = assignment.substr(0, assignment.find('='));
     const bool wanted =
         names.empty() ? !name.starts_with("APPMESH_") : std::find(names.begin(), names.end(), name) != names.end();
-    if (wanted) result.emplace_back(assignment);
+    if (!wanted) continue;
+    result.emplace_back(assignment);
+    total += assignment.size() + 1;
   }
+  // What a start can carry is bounded, and the app's own variables and arguments come first: the largest go.
+  std::ranges::sort(result, std::greater{},
+                    [](const std::string& variable) { return std::pair(variable.size(), std::string_view(variable)); });
+  std::size_t left_out = 0;
+  while (total > kMaxInheritedBytes || result.size() - left_out > kMaxInheritedVariables) {
+    const std::string& largest = result[left_out++];
+    total -= largest.size() + 1;
+    if (left_out <= kMaxNamedVariables)
+      spdlog::warn("the variable {} of the daemon's environment ({} bytes) is not handed on: see BaseConfig.InheritEnv",
+                   largest.substr(0, std::min<std::size_t>(largest.find('='), 64)), largest.size());
+  }
+  if (left_out > kMaxNamedVariables)
+    spdlog::warn("{} more variables of the daemon's environment are not handed on", left_out - kMaxNamedVariables);
+  result.erase(result.begin(), result.begin() + static_cast<std::ptrdiff_t>(left_out));
   return result;
 }
 

@@ -50,7 +50,8 @@ inline constexpr std::string_view kOldRunMark = "APP_MESH_PROCESS_ID";
 // The daemon's user as the name service knows it, or its number and no home. May wait for the name service.
 [[nodiscard]] platform::User own_user();
 
-// The daemon's own variables that children inherit: all but APPMESH_* when `names` is empty, else the named ones.
+// The daemon's own variables that children inherit: all but APPMESH_* when `names` is empty, else the named ones. 64
+// KiB of them at most; the largest are left out, and named in the log.
 [[nodiscard]] std::vector<std::string> inheritable_environment(const std::vector<std::string>& names);
 
 }  // namespace appmesh::runtime

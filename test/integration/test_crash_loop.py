@@ -28,7 +28,7 @@ def test_a_failed_start_backs_off_too_and_counts_no_start(admin, name, cleaned):
     cleaned.append(name)
     admin.add(name, "/no/such/program", behavior={"exit": "restart"})
     waiting = eventually(lambda: "restart in 2 s (back-off)" in (app := admin.app(name)).get("last_error", "") and app, "it waits")
-    assert "exec: No such file or directory" in waiting["last_error"] and waiting["next_start_time"]
+    assert "exec: /no/such/program: No such file or directory" in waiting["last_error"] and waiting["next_start_time"]
     assert waiting["starts"] == 0 and waiting["health"] == 1 and "return_code" not in waiting and admin.runs(name) == []
 
 

@@ -147,10 +147,10 @@ def test_an_on_demand_run_of_an_unknown_user_is_refused_with_the_reason(owner):
 
 
 @pytest.mark.parametrize("what,app,words", [
-    ("no command", {"command": "/no/such/program"}, "exec: No such file or directory"),
-    ("no directory", {"command": "true", "working_dir": "/no/such/folder"}, "chdir: No such file or directory"),
-    ("a directory of root's alone", {"command": "true", "working_dir": "/root"}, "chdir: Permission denied"),
-    ("a file that is no program", {"command": "/etc/passwd"}, "exec: Permission denied"),
+    ("no command", {"command": "/no/such/program"}, "exec: /no/such/program: No such file or directory"),
+    ("no directory", {"command": "true", "working_dir": "/no/such/folder"}, "chdir: /no/such/folder: No such file or directory"),
+    ("a directory of root's alone", {"command": "true", "working_dir": "/root"}, "chdir: /root: Permission denied"),
+    ("a file that is no program", {"command": "/etc/passwd"}, "exec: /etc/passwd: Permission denied"),
 ])
 def test_a_failed_start_of_another_user_names_step_and_reason(what, app, words, owner, name):
     if what.endswith("alone") and os.stat("/root").st_mode & 0o001:
