@@ -5,6 +5,7 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 
 #include <linux/sched.h>
 #include <sys/syscall.h>
@@ -85,6 +86,11 @@ inline long raw_clone3(clone_args* args, std::size_t size, ChildFunction functio
 
 inline long to_register(const void* pointer) {
   return reinterpret_cast<long>(pointer);
+}
+template <typename T>
+  requires std::is_pointer_v<T>
+long to_register(T* pointers) {
+  return reinterpret_cast<long>(pointers);
 }
 template <std::integral T>
 long to_register(T number) {

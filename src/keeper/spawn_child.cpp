@@ -251,7 +251,7 @@ APPMESH_IN_CHILD bool elf_interpreter(long file, const char* head, long length, 
 
 // A file that is there and yet "not there" for exec: what it wants to be run by is missing.
 APPMESH_IN_CHILD bool names_missing_interpreter(SpawnBlock& block) {
-  char head[kHeadBytes];
+  char head[kHeadBytes] = {};
   long file = -1;
   const long length = read_head(block.path, head, file);
   if (length < 0) return false;
@@ -263,7 +263,7 @@ APPMESH_IN_CHILD bool names_missing_interpreter(SpawnBlock& block) {
 
 // What every shell does with a text that names no interpreter. Comes back when it is no text.
 APPMESH_IN_CHILD void execute_by_shell(SpawnBlock& block) {
-  char head[kHeadBytes];
+  char head[kHeadBytes] = {};
   long file = -1;
   const long length = read_head(block.path, head, file);
   if (length < 0 || !is_text(head, length)) return;

@@ -35,6 +35,7 @@ ROUTES = {
     "POST /appmesh/app/{name}/enable": NONE,
     "POST /appmesh/app/{name}/disable": NONE,
     "POST /appmesh/app/{name}/restart": NONE,
+    "POST /appmesh/app/{name}/owner": NONE,
     "DELETE /appmesh/app/{name}": NONE,
     "GET /appmesh/app/{name}/runs": NONE,
     "GET /appmesh/app/{name}/output": NONE,

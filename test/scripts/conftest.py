@@ -2,6 +2,7 @@
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 
 import pytest
@@ -25,8 +26,11 @@ class Checkout:
         file.chmod(0o755)
 
     def popen(self, *words, **environment):
-        return subprocess.Popen(words, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                                start_new_session=True, env={**os.environ, "PATH": f"{self.programs}:{os.environ['PATH']}", **environment})
+        # As a person's shell would start it, whatever started these tests: no word about warnings, and Ctrl-C counts.
+        inherited = {name: value for name, value in os.environ.items() if name != "WARNINGS"}
+        return subprocess.Popen(words, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL), cwd=self.folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                stderr=subprocess.PIPE, text=True, start_new_session=True,
+                                env={**inherited, "PATH": f"{self.programs}:{os.environ['PATH']}", **environment})
 
     def run(self, *words, **environment):
         process = self.popen(*words, **environment)

@@ -306,7 +306,8 @@ def test_a_full_local_disk_says_so_and_leaves_nothing(client, tmp_path):
     assert local.stat().st_size == 4_000_000
 
 
-@pytest.mark.parametrize("metadata", [{"price": 19.99, "list": [1.5, 0.1, 12345678901234567890123]}, '{"price": 19.990,  "n": 1.10}', "1.10", "text"])
+@pytest.mark.parametrize("metadata", [{"price": 19.99, "list": [1.5, 0.1, 12345678901234567890123]},
+                                      '{"price": 19.990,  "n": 1.10}', "1.10", "text"])
 def test_metadata_reaches_the_run_as_it_is_spelled(client, name, metadata):
     sent = metadata if isinstance(metadata, str) else json.dumps(metadata)
     assert client.run_app_sync(App({"command": "cat", "metadata": metadata})) == (0, sent)

@@ -56,6 +56,9 @@ class Published:
         self.old = version.startswith("1.")
         self.rest = number(version) < (2, 1, 7)  # arguments are called rest_*
         self.tls = "rest_ssl_verify" if number(version) < (2, 1) else "ssl_verify"
+        # They look for a client certificate of an installation unless they are told that there is none.
+        name = self.tls.replace("verify", "client_cert")
+        self.no_certificate = {name: None} if (2, 0) <= number(version) < (2, 1, 7) else {}
         self.tokens = not hasattr(appmesh.AppMeshClient, "login")  # since 3.0 a token comes from elsewhere
         self.place = place
 
@@ -64,7 +67,7 @@ class Published:
         verify = self.tls
         if transport == "https":
             url = {("rest_url" if self.rest else "base_url"): f"https://127.0.0.1:{ports['https']}"}
-            return self.sdk.AppMeshClient(**url, **{verify: ca})
+            return self.sdk.AppMeshClient(**url, **{verify: ca}, **self.no_certificate)
         if transport == "tcp":
             return self.sdk.AppMeshClientTCP(tcp_address=("127.0.0.1", ports["tcp"]), **{verify: ca})
         return self.sdk.AppMeshClientWSS(wss_address=("127.0.0.1", ports["wss"]), **{verify: ca})
@@ -75,7 +78,7 @@ class Published:
         kind = "AppMeshWorker" if hasattr(self.sdk, "AppMeshWorker") else "AppMeshServer"
         if transport == "https":
             url = {("rest_url" if self.rest else "base_url"): f"https://127.0.0.1:{ports['https']}"}
-            return getattr(self.sdk, kind)(**url, **{verify: ca})
+            return getattr(self.sdk, kind)(**url, **{verify: ca}, **self.no_certificate)
         if transport == "tcp":
             return getattr(self.sdk, kind + "TCP")(tcp_address=("127.0.0.1", ports["tcp"]), **{verify: ca})
         return getattr(self.sdk, kind + "WSS")(wss_address=("127.0.0.1", ports["wss"]), **{verify: ca})
