@@ -1,4 +1,4 @@
-// One file over TCP with TLS, to the daemon or from it, as section 1.6 of the wire contract has it: frames behind the
+// One file over TCP with TLS, to the daemon or from it, as docs/wire.md#tcp-files has it: frames behind the
 // answer. What comes is thrown away. An upload is over when the daemon has answered the request behind it.
 #include <algorithm>
 #include <array>

@@ -1,4 +1,4 @@
-// Finding the app that a request names, and whether its caller may read or change it: section 3.3 of the wire contract.
+// Finding the app that a request names, and whether its caller may read or change it: docs/wire.md#access.
 // Any thread.
 #pragma once
 
@@ -14,7 +14,7 @@ namespace appmesh::api {
 [[nodiscard]] bool may_access(const security::UserDirectory& users, const security::Principal& caller,
                               const core::AppDefinition& app, core::Access access);
 
-// Errors: not_found, permission_denied with the text of section 2.0.
+// Errors: not_found, permission_denied with the text of docs/wire.md#rest.
 [[nodiscard]] Result<engine::AppViewPtr> find_app(const engine::AppDirectory& apps,
                                                   const security::UserDirectory& users,
                                                   const security::Principal& caller, const std::string& name,

@@ -1,4 +1,4 @@
-// An app as the API shows it: its definition, then the runtime fields of section 3.2 of the wire contract. Any thread.
+// An app as the API shows it: its definition, then the runtime fields of docs/wire.md#runtime-fields. Any thread.
 #pragma once
 
 #include <string>

@@ -95,7 +95,7 @@ Result<void> check_registration(const core::AppDefinition& definition) {
   return core::require_program(definition);
 }
 
-// Section 2.4: only where something can be sent unasked; over HTTP it is not even looked at.
+// docs/wire.md#register: only where something can be sent unasked; over HTTP it is not even looked at.
 Result<std::optional<engine::Subscription>> asked_subscription(const AppRoutes& wiring, const Context& context,
                                                                const std::string& app) {
   const auto events = context.request.query_value("subscribe_events");

@@ -1,4 +1,4 @@
-// Routes of applications: sections 2.2 to 2.5 of the wire contract. What they are given must outlive the route table;
+// Routes of applications: docs/wire.md#applications to #on-demand. What they are given must outlive the route table;
 // the handlers run on any I/O thread.
 #pragma once
 

@@ -1,4 +1,4 @@
-// Login, token check, renewal and logoff: section 2.1 of the wire contract. What they are given must outlive the route
+// Login, token check, renewal and logoff: docs/wire.md#authentication. What they are given must outlive the route
 // table; the handlers run on any I/O thread, hash on the workers, and answer a revocation only when it is durable.
 #pragma once
 

@@ -48,7 +48,7 @@ class BodyReader {
   virtual void guard(const std::shared_ptr<LongRight>& right) = 0;
 };
 
-// Takes what a peer sends behind an answer (section 1.6 of the wire contract). Destroyed without finish(): given up,
+// Takes what a peer sends behind an answer (docs/wire.md#tcp-files). Destroyed without finish(): given up,
 // and nothing is left of it.
 class BodySink {
  public:

@@ -1,4 +1,4 @@
-// Routes of the daemon's configuration, its labels and the host's resources: section 2.8 of the wire contract. What
+// Routes of the daemon's configuration, its labels and the host's resources: docs/wire.md#host. What
 // they are given must outlive the route table; the handlers run on any I/O thread and do their disk work on the worker
 // executor.
 #pragma once

@@ -11,7 +11,7 @@
 
 namespace appmesh::api {
 
-// One message that nobody asked for (section 1.5 of the wire contract). The body is shared: a thousand subscribers to
+// One message that nobody asked for (docs/wire.md#correlation). The body is shared: a thousand subscribers to
 // one app hold one text.
 struct PushMessage {
   int status = 200;

@@ -1,5 +1,5 @@
-// What browser pages of other origins may do: the CSRF rule of section 1.11 and CORS of section 1.8 of the wire
-// contract. Pure functions over a policy, any thread. They concern HTTP only: the other transports carry no cookies.
+// What browser pages of other origins may do: the CSRF rule of docs/wire.md#cookies and CORS of docs/wire.md#https.
+// Pure functions over a policy, any thread. They concern HTTP only: the other transports carry no cookies.
 #pragma once
 
 #include <string>

@@ -1,4 +1,4 @@
-// Subscriptions (section 2.10 of the wire contract) and the same events as Server-Sent Events (section 4.12).
+// Subscriptions (docs/wire.md#events) and the same events as Server-Sent Events (docs/wire.md#own-fields).
 #include <algorithm>
 
 #include <appmesh/wire/json_text.h>

@@ -31,7 +31,7 @@ constexpr const char* kDownloadPermission = "file-download";
 constexpr const char* kUploadPermission = "file-upload";
 constexpr std::uint64_t kMultipartOverhead = 128UL * 1024;  // what may stand around the file in its body
 
-// Section 1.8: clients of HTTPS send the path percent-encoded, those of the other transports send it as it is.
+// docs/wire.md#https: clients of HTTPS send the path percent-encoded, those of the other transports send it as it is.
 Result<std::string> requested_path(const Request& request) {
   const auto value = request.header(kPathHeader);
   if (!value || value->empty()) return fail(ErrorKind::invalid_argument, "header 'X-File-Path' not found");
@@ -84,7 +84,7 @@ std::string content_disposition(std::string_view name) {
   return value;
 }
 
-// Errors as the data routes of section 1.7 give them.
+// Errors as the data routes of docs/wire.md#websocket give them.
 Response text_error(const Error& error) {
   Response response = text_response(core::repair_utf8(error.message), http_status(error.kind));
   response.log_note = error.cause;

@@ -1,4 +1,4 @@
-// Files of the host: sections 2.7, 1.6 and 1.7 of the wire contract. What the routes are given must outlive the table.
+// Files of the host: docs/wire.md#files, #tcp-files and #websocket. What the routes are given must outlive the table.
 #pragma once
 
 #include "api/file_store.h"

@@ -1,4 +1,4 @@
-// Which files of the host a caller may read and write, and opening them: section 2.7 of the wire contract. The rules
+// Which files of the host a caller may read and write, and opening them: docs/wire.md#files. The rules
 // are applied to what was opened, not to a name that may mean something else a moment later. Owned by the daemon; any
 // thread, but all calls block on the disk and belong on a worker.
 #pragma once

@@ -1,4 +1,4 @@
-// Tokens for one file transfer (section 1.7 of the wire contract): asked for over a WebSocket, shown once over HTTPS.
+// Tokens for one file transfer (docs/wire.md#websocket): asked for over a WebSocket, shown once over HTTPS.
 // Each is good for 30 seconds, one use, one user, one path and one direction; what it is good for is remembered here
 // and dies with the daemon. Owned by the daemon; any thread, nothing blocks.
 #pragma once

@@ -1,4 +1,4 @@
-// Requests that another daemon shall answer (header X-Target-Host, section 1.9 of the wire contract). Service asks
+// Requests that another daemon shall answer (header X-Target-Host, docs/wire.md#forwarding). Service asks
 // before it looks for a route, so no handler knows of it. Owned by the daemon; called on every I/O thread at once.
 #pragma once
 

@@ -79,7 +79,7 @@ TEST(OpenApi, IsYamlWithEveryRouteAndWhatItNeeds) {
 }
 
 TEST(OpenApi, NamesOnlyPermissionsOfTheContract) {
-  // Section 5.2 of the wire contract.
+  // docs/wire.md#roles.
   const std::set<std::string> known = {
       "config-view", "label-view", "role-view", "user-list", "permission-list", "passwd-change-self", "app-view-all",
       "app-view", "app-output-view", "user-totp-active", "user-token-renew", "host-resource-view", "app-control",

@@ -1,4 +1,4 @@
-// Output of a run, by byte position: section 2.3 of the wire contract.
+// Output of a run, by byte position: docs/wire.md#output.
 #include <algorithm>
 
 #include <boost/json/array.hpp>

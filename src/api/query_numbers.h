@@ -1,4 +1,4 @@
-// Numbers and durations in query strings, by the one rule of section 2.0 of the wire contract: out of range means the
+// Numbers and durations in query strings, by the one rule of docs/wire.md#rest: out of range means the
 // default, not a number or duration means 400. Pure functions, any thread.
 #pragma once
 

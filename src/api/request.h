@@ -79,7 +79,7 @@ struct Response {
   std::shared_ptr<LongRight> right;                // of what goes on: with it the stream, socket or file ends
   bool patient = false;                            // it may leave a moment later, with another answer of the connection
   bool relayed = false;                            // another daemon's answer: even its 500 goes out as it is
-  // TCP only, section 1.6: chunk frames that follow the answer on the connection, to the peer or from it.
+  // TCP only, docs/wire.md#tcp-files: chunk frames that follow the answer on the connection, to the peer or from it.
   std::shared_ptr<BodySource> frames_out;
   std::shared_ptr<BodySink> frames_in;
 

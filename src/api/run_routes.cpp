@@ -1,4 +1,4 @@
-// On-demand runs: section 2.5 of the wire contract.
+// On-demand runs: docs/wire.md#on-demand.
 #include <optional>
 
 #include <fmt/format.h>

@@ -1,4 +1,4 @@
-// When would this run? Section 4.12 of the wire contract: a plan for a definition that nobody registers.
+// When would this run? docs/wire.md#own-fields: a plan for a definition that nobody registers.
 #include <boost/json/array.hpp>
 
 #include "api/app_json.h"

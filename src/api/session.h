@@ -1,4 +1,4 @@
-// What the routes that end in a token object share (section 2.1 of the wire contract): opening a session, writing it as
+// What the routes that end in a token object share (docs/wire.md#authentication): opening a session, writing it as
 // an answer, voiding a token. Any I/O thread.
 #pragma once
 

@@ -1,4 +1,4 @@
-// Tasks: section 2.6 of the wire contract. The queue of an app hangs on its published picture, so nothing here hops to
+// Tasks: docs/wire.md#tasks. The queue of an app hangs on its published picture, so nothing here hops to
 // the engine thread. Callers are users; workers are known by their process key alone.
 #include <charconv>
 #include <chrono>

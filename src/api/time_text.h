@@ -1,5 +1,5 @@
-// Instants as the wire's `_TEXT` fields show them: YYYY-MM-DDTHH:MM:SS±hh in the configured zone, section 3.4 of the
-// wire contract. Immutable; any thread.
+// Instants as the wire's `_TEXT` fields show them: YYYY-MM-DDTHH:MM:SS±hh in the configured zone, see
+// docs/wire.md#time-text. Immutable; any thread.
 #pragma once
 
 #include <string>

@@ -31,7 +31,7 @@ std::unexpected<Error> wrong(std::string_view field, std::string_view reason) {
   return fail(ErrorKind::invalid_argument, std::string(field) + ": " + std::string(reason));
 }
 
-// Null is absent, section 2.0.
+// Null is absent, docs/wire.md#rest.
 const json::value* field_of(const json::object& object, std::string_view name) {
   const json::value* value = object.if_contains(name);
   return value == nullptr || value->is_null() ? nullptr : value;

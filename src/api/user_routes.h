@@ -1,4 +1,4 @@
-// Users, roles, permissions and groups: section 2.9 of the wire contract. What they are given must outlive the route
+// Users, roles, permissions and groups: docs/wire.md#users. What they are given must outlive the route
 // table; the handlers run on any I/O thread and do their hashing and disk work on the workers.
 #pragma once
 

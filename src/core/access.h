@@ -1,4 +1,4 @@
-// Who may touch an app: the two ownership digits of section 3.3 of the wire contract. Pure functions, any thread.
+// Who may touch an app: the two ownership digits of docs/wire.md#access. Pure functions, any thread.
 #pragma once
 
 #include <cstdint>

@@ -1,7 +1,7 @@
-// What a user writes about an app: the writable fields of section 3.1 and our own of section 4.12 of the wire contract,
-// checked once by parse_definition() and never changed afterwards (share it as shared_ptr<const AppDefinition>).
-// Pure values, any thread. Fields whose behaviour comes later are parsed, checked, stored and written back all the
-// same.
+// What a user writes about an app: the writable fields of docs/wire.md#definition and our own of
+// docs/wire.md#own-fields, checked once by parse_definition() and never changed afterwards (share it as
+// shared_ptr<const AppDefinition>). Pure values, any thread. Fields whose behaviour comes later are parsed, checked,
+// stored and written back all the same.
 #pragma once
 
 #include <cstdint>
@@ -134,16 +134,16 @@ enum class SecretFields : std::uint8_t { omit, include };
 [[nodiscard]] boost::json::object write_definition(const AppDefinition& definition, SecretFields secrets);
 [[nodiscard]] std::string definition_text(const AppDefinition& definition, SecretFields secrets);
 
-// Whether going from one definition to another needs a new process (section 4.1): only fields that the running process
-// sees.
+// Whether going from one definition to another needs a new process (docs/wire.md#state): only fields that the running
+// process sees.
 [[nodiscard]] bool needs_restart(const AppDefinition& from, const AppDefinition& to);
 
 // A short text that is the same for two definitions as long as needs_restart() is false between them, whichever version
 // of this program made it. It stands in the tag of a run, so that a run can be compared with its definition later.
 [[nodiscard]] std::string run_fingerprint(const AppDefinition& definition);
 
-// What a PUT onto an existing app keeps of the stored definition (section 4.1): the registration time, and sec_env when
-// the new definition does not say it.
+// What a PUT onto an existing app keeps of the stored definition (docs/wire.md#state): the registration time, and
+// sec_env when the new definition does not say it.
 [[nodiscard]] AppDefinition keep_stored_fields(const AppDefinition& stored, AppDefinition put);
 
 // Equal in everything that a user defines; the registration time and a request to attach are not part of that.

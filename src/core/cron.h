@@ -1,4 +1,4 @@
-// Cron expressions of section 4.3 of the wire contract: 6 fields (second first) or 5 (second 0), `*` `,` `-` `/` `?`,
+// Cron expressions of docs/wire.md#recurring: 6 fields (second first) or 5 (second 0), `*` `,` `-` `/` `?`,
 // English names, `L`, and `@daily` and its kin. A CronExpression is a plain value made by parse_cron(); it knows
 // calendar fields only, no zone and no clock: core/cron_clock.h maps its local times to instants. Pure functions, any
 // thread.

@@ -1,5 +1,5 @@
 // Durations as the wire writes them: whole seconds as an integer, a numeric string, or ISO 8601 (PnW or
-// PnYnMnDTnHnMnS). Years count 365 days and months are refused, see section 3.1 of the wire contract. Pure functions,
+// PnYnMnDTnHnMnS). Years count 365 days and months are refused, see docs/wire.md#definition. Pure functions,
 // any thread.
 #pragma once
 

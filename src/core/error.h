@@ -9,7 +9,7 @@
 
 namespace appmesh {
 
-// Each kind maps to exactly one HTTP status, see http_status(). The mapping is section 2.0 of the wire contract.
+// Each kind maps to exactly one HTTP status, see http_status(). The mapping is docs/wire.md#rest.
 enum class ErrorKind {
   already_reported,      // 208
   invalid_argument,      // 400

@@ -1,6 +1,7 @@
-// Instances of an app (section 4.12) inside the daemon: instance 0 is the app under its own name, each further one is
-// an app of its own, "web#1", with the shared definition under that name. The '#' is in no name that a user may give,
-// so nothing of an instance collides with another app: not its state, its output files, nor its runs. Pure, any thread.
+// Instances of an app (docs/wire.md#own-fields) inside the daemon: instance 0 is the app under its own name, each
+// further one is an app of its own, "web#1", with the shared definition under that name. The '#' is in no name that a
+// user may give, so nothing of an instance collides with another app: not its state, its output files, nor its runs.
+// Pure, any thread.
 #pragma once
 
 #include <cstdint>

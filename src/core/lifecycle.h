@@ -8,10 +8,10 @@
 //                 waiting (back-off)           stopping ──RunExited──► draining
 //
 // A run is `gone` when its main process has exited AND no process of it is left AND its last output is stored; no new
-// run of the app starts before that. The one exception is the handover of a recurring app with retention (section 4.3):
-// its old run goes on as `outgoing_run` beside the new one. On-demand runs (section 2.5) are apps with one run, a
-// time-out and a lifetime. Waits of a given length are counted in steady time and only schedules in wall time, so a
-// clock that is set cuts no wait and stretches none.
+// run of the app starts before that. The one exception is the handover of a recurring app with retention
+// (docs/wire.md#recurring): its old run goes on as `outgoing_run` beside the new one. On-demand runs
+// (docs/wire.md#on-demand) are apps with one run, a time-out and a lifetime. Waits of a given length are counted in
+// steady time and only schedules in wall time, so a clock that is set cuts no wait and stretches none.
 #pragma once
 
 #include <chrono>
@@ -135,7 +135,7 @@ struct LifecycleState {
   Condition condition = Condition::none;
   Message condition_message;
   bool healthy = false;
-  bool ready = false;                  // of the current run, section 4.12
+  bool ready = false;                  // of the current run, docs/wire.md#own-fields
   std::optional<SteadyTime> ready_by;  // the current run is stopped when it is not ready by then
   std::string status_text;             // what the current run says of itself
   std::uint64_t missed_starts = 0;

@@ -73,7 +73,7 @@ class Decider {
   void note_exit(const event::RunExited& exited);
   void drain();
 
-  // Handover (section 4.3): lifecycle_handover.cpp.
+  // Handover (docs/wire.md#recurring): lifecycle_handover.cpp.
   [[nodiscard]] bool hands_over() const;
   void replace_run();
   void stop_outgoing(StopReason reason, Seconds grace);
@@ -84,11 +84,11 @@ class Decider {
   bool wait_for_outgoing(StopReason reason);
   void review_outgoing();
 
-  // Dependencies (section 4.12): lifecycle_dependencies.cpp.
+  // Dependencies (docs/wire.md#own-fields): lifecycle_dependencies.cpp.
   void block();
   void review_dependencies();
 
-  // Readiness and watchdog (section 4.12): lifecycle_readiness.cpp.
+  // Readiness and watchdog (docs/wire.md#own-fields): lifecycle_readiness.cpp.
   void mark_ready();
   void forget_readiness();
   void await_readiness();

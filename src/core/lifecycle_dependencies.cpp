@@ -1,5 +1,5 @@
-// `depends_on`, section 4.12: an app whose time has come waits until every condition holds, and starts at that instant.
-// Conditions count for starts only: what runs goes on when an app that it depends on ends.
+// `depends_on`, docs/wire.md#own-fields: an app whose time has come waits until every condition holds, and starts at
+// that instant. Conditions count for starts only: what runs goes on when an app that it depends on ends.
 #include <utility>
 
 #include <fmt/format.h>

@@ -1,6 +1,7 @@
-// The handover of section 4.3: an occurrence of a recurring app with retention comes due while its run lives. The old
-// run goes on as the outgoing one, for at most `retention` seconds, beside the new one. Two runs of an app at most:
-// while an older one is still going out it is stopped at once, and the occurrence starts when that one is gone.
+// The handover of docs/wire.md#recurring: an occurrence of a recurring app with retention comes due while its run
+// lives. The old run goes on as the outgoing one, for at most `retention` seconds, beside the new one. Two runs of an
+// app at most: while an older one is still going out it is stopped at once, and the occurrence starts when that one is
+// gone.
 #include <utility>
 
 #include "core/lifecycle_decider.h"

@@ -1,6 +1,6 @@
-// Readiness and watchdog, section 4.12: when a run counts as ready, and what becomes of one that is not ready in time
-// or gives no sign of life. Both end a run that is not doing its work, so its exit policy applies as if it had ended
-// itself.
+// Readiness and watchdog, docs/wire.md#own-fields: when a run counts as ready, and what becomes of one that is not
+// ready in time or gives no sign of life. Both end a run that is not doing its work, so its exit policy applies as if
+// it had ended itself.
 #include <algorithm>
 #include <utility>
 

@@ -1,5 +1,5 @@
 // When an app may start and when its run must end: start_time, end_time, the daily window, the interval grid and cron
-// of sections 4.2 to 4.4 of the wire contract. Pure functions of a definition and an instant, any thread.
+// of docs/wire.md#continuous, #recurring and #windows. Pure functions of a definition and an instant, any thread.
 #pragma once
 
 #include <chrono>

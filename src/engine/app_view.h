@@ -69,7 +69,7 @@ struct AppView {
   std::uint32_t instance_count = 1;  // instances 1.. are found with AppDirectory::find_instance()
   bool on_demand = false;
   bool healthy = false;
-  bool ready = false;                      // the run that lives, section 4.12
+  bool ready = false;                      // the run that lives, docs/wire.md#own-fields
   bool run_complete = false;               // the newest run has ended and its last output is stored
   std::int32_t pid = 0;                    // 0: nothing runs
   core::RunNumber run_number = 0;          // newest run, running or ended; 0: none yet

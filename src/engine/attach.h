@@ -1,4 +1,4 @@
-// Which foreign process an app may adopt (section 4.10 of the wire contract), from what /proc tells. Pure questions to
+// Which foreign process an app may adopt (docs/wire.md#attach), from what /proc tells. Pure questions to
 // the kernel with no state; any thread, some microseconds.
 #pragma once
 

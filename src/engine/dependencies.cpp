@@ -1,5 +1,5 @@
-// The part of the engine that knows whether the apps that another one depends on are there (section 4.12). What waits
-// is told at the change that ends its waiting; nothing looks again and again.
+// The part of the engine that knows whether the apps that another one depends on are there (docs/wire.md#own-fields).
+// What waits is told at the change that ends its waiting; nothing looks again and again.
 #include <algorithm>
 #include <utility>
 

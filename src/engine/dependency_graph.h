@@ -1,6 +1,6 @@
-// Which registered app depends on which (`depends_on`, section 4.12), by name: refuses cycles, and knows whom a change
-// concerns. Holds what definitions say, those that are being written included. Owned by the engine and used only on its
-// thread; apps without dependencies cost nothing.
+// Which registered app depends on which (`depends_on`, docs/wire.md#own-fields), by name: refuses cycles, and knows
+// whom a change concerns. Holds what definitions say, those that are being written included. Owned by the engine and
+// used only on its thread; apps without dependencies cost nothing.
 #pragma once
 
 #include <map>

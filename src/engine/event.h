@@ -1,4 +1,4 @@
-// What happened to apps, as it is told to subscribers (section 2.10 of the wire contract), and whom it is told to. The
+// What happened to apps, as it is told to subscribers (docs/wire.md#events), and whom it is told to. The
 // room that knows connections implements EventSink. An Event is immutable and shared: a thousand subscribers hold one.
 #pragma once
 

@@ -1,4 +1,4 @@
-// Runs the health_check_cmd of apps whose process lives (section 4.5 of the wire contract) and reports what changed. A
+// Runs the health_check_cmd of apps whose process lives (docs/wire.md#health) and reports what changed. A
 // check is a run of its own in the keeper's table, marked in its tag, that counts nowhere. Owned by the engine and used
 // only on its thread; an app without a command, or without a process, costs neither a timer nor an entry.
 #pragma once

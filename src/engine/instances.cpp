@@ -1,5 +1,5 @@
-// Instances of an app (section 4.12): every one beyond the first is an app of its own inside the engine, so the core
-// and all that carries its effects out are about one run as ever. What concerns them all is here.
+// Instances of an app (docs/wire.md#own-fields): every one beyond the first is an app of its own inside the engine, so
+// the core and all that carries its effects out are about one run as ever. What concerns them all is here.
 #include <algorithm>
 #include <utility>
 

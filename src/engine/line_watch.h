@@ -1,6 +1,6 @@
-// Waits for the line of output that makes a run ready (`readiness: {by: log}`, section 4.12). Reads the run's file from
-// its beginning, a bounded piece a turn, and sleeps on the output watch in between. Owned by the engine and used only
-// on its thread.
+// Waits for the line of output that makes a run ready (`readiness: {by: log}`, docs/wire.md#own-fields). Reads the
+// run's file from its beginning, a bounded piece a turn, and sleeps on the output watch in between. Owned by the engine
+// and used only on its thread.
 #pragma once
 
 #include <cstdint>

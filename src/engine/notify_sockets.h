@@ -1,7 +1,7 @@
-// The notify sockets of living runs (section 4.12): reads what their processes say of themselves, makes sure that it
-// was they who said it, and hands it on. A message leaves its socket only when the engine has stored what it means, and
-// the keeper holds the socket too, so nothing that was said while a daemon died is lost. Owned by the engine and used
-// only on its thread; a run without a socket costs nothing.
+// The notify sockets of living runs (docs/wire.md#own-fields): reads what their processes say of themselves, makes sure
+// that it was they who said it, and hands it on. A message leaves its socket only when the engine has stored what it
+// means, and the keeper holds the socket too, so nothing that was said while a daemon died is lost. Owned by the engine
+// and used only on its thread; a run without a socket costs nothing.
 #pragma once
 
 #include <filesystem>

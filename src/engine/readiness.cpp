@@ -1,5 +1,5 @@
-// The part of the engine that learns whether runs are ready and alive (section 4.12): from their notify sockets, from
-// their output, from the silence of their watchdogs. What follows from it is the core's to decide.
+// The part of the engine that learns whether runs are ready and alive (docs/wire.md#own-fields): from their notify
+// sockets, from their output, from the silence of their watchdogs. What follows from it is the core's to decide.
 #include <utility>
 
 #include <boost/asio/post.hpp>

@@ -1,7 +1,7 @@
-// Rolling restart (section 4.12): the instances of an app are restarted one after the other, the next one only when the
-// one before is ready. It stops at the first that does not get there, and says so. Whose turn is still to come is part
-// of each instance's saved state, so a new daemon goes on where an earlier one died, and one that has restarted by
-// itself meanwhile has had its turn.
+// Rolling restart (docs/wire.md#own-fields): the instances of an app are restarted one after the other, the next one
+// only when the one before is ready. It stops at the first that does not get there, and says so. Whose turn is still to
+// come is part of each instance's saved state, so a new daemon goes on where an earlier one died, and one that has
+// restarted by itself meanwhile has had its turn.
 #include <utility>
 
 #include <boost/asio/post.hpp>

@@ -23,7 +23,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr std::size_t kProcessKeyBytes = 16;  // 128 bits, section 2.6
+constexpr std::size_t kProcessKeyBytes = 16;  // 128 bits, docs/wire.md#tasks
 constexpr auto kRecheckWait = 20ms;           // only where the kernel gives no event for an emptied group
 constexpr auto kMaxReconnectWait = 5s;
 constexpr int kMaxGenerations = 1000;              // of descendants

@@ -1,4 +1,4 @@
-// The tasks of one app (section 2.6 of the wire contract): callers put payloads in, the app's processes ("workers")
+// The tasks of one app (docs/wire.md#tasks): callers put payloads in, the app's processes ("workers")
 // fetch them and send answers back, and every caller gets exactly one answer. All processes of the app share the queue;
 // each is known by its process key.
 //

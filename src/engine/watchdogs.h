@@ -1,5 +1,5 @@
-// Deadlines of runs that have to give signs of life (`watchdog_seconds`, section 4.12). A sign costs one lookup and no
-// timer: the deadline moves only when it is reached. Owned by the engine and used only on its thread.
+// Deadlines of runs that have to give signs of life (`watchdog_seconds`, docs/wire.md#own-fields). A sign costs one
+// lookup and no timer: the deadline moves only when it is reached. Owned by the engine and used only on its thread.
 #pragma once
 
 #include <functional>

@@ -1,5 +1,5 @@
-// From a definition to what the keeper is asked to do: argv, environment, directory, stdin, output, user. Section 4.9
-// of the wire contract. Stateless but for its options; used on the engine thread (it opens files, never waits).
+// From a definition to what the keeper is asked to do: argv, environment, directory, stdin, output, user. see
+// docs/wire.md#launch. Stateless but for its options; used on the engine thread (it opens files, never waits).
 #pragma once
 
 #include <string>
@@ -21,7 +21,7 @@ struct LaunchOptions {
   platform::User own_user;                         // of apps that switch to no other; see own_user()
 };
 
-// What the run is told of its notify socket and watchdog (section 4.12).
+// What the run is told of its notify socket and watchdog (docs/wire.md#own-fields).
 struct NotifyLaunch {
   int socket = -1;      // kept by the keeper beside the daemon; -1: none
   std::string address;  // value of NOTIFY_SOCKET

@@ -1,4 +1,4 @@
-// The daemon's own certificate authority: EC P-256, ten years (section 1.2 of the wire contract). Called once at start,
+// The daemon's own certificate authority: EC P-256, ten years (docs/wire.md#tls). Called once at start,
 // before any listener; one thread; blocks on the disk. Nothing that exists is ever overwritten, and a start that was
 // interrupted is completed by the next one.
 #pragma once

@@ -1,4 +1,4 @@
-// Passwords at rest (section 5.3 of the wire contract): argon2id PHC strings through libsodium, and the PBKDF2 strings
+// Passwords at rest (docs/wire.md#passwords): argon2id PHC strings through libsodium, and the PBKDF2 strings
 // of published installations, which are accepted and asked to be rewritten. Free functions without state, any thread,
 // but each hash or check costs about 20 ms and 19 MiB: call them from a worker pool, never from an I/O thread or the
 // engine.

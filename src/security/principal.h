@@ -27,7 +27,7 @@ struct Principal {
   [[nodiscard]] core::Caller caller() const { return {.user = user, .group = group}; }
 };
 
-// Error permission_denied with the text of section 2.0 of the wire contract.
+// Error permission_denied with the text of docs/wire.md#rest.
 [[nodiscard]] Result<void> require_permission(const Principal& principal, std::string_view permission);
 
 }  // namespace appmesh::security

@@ -1,4 +1,4 @@
-// Tokens that are void before they expire (section 5.4 of the wire contract): a set in memory, filled from the state
+// Tokens that are void before they expire (docs/wire.md#tokens): a set in memory, filled from the state
 // store at start and written through to it. Owned by the daemon; any thread. A token is void the moment revoke() is
 // called, and `done` says when that outlives the daemon.
 #pragma once

@@ -1,4 +1,4 @@
-// The text form of users and roles (section 5.1 of the wire contract). Pure functions without state, any thread.
+// The text form of users and roles (docs/wire.md#security-file). Pure functions without state, any thread.
 #pragma once
 
 #include <map>
@@ -22,7 +22,7 @@ inline constexpr std::size_t kMaxSecurityFileBytes = 16UL * 1024 * 1024;
 [[nodiscard]] std::string format_security_yaml(const std::map<std::string, User, std::less<>>& users,
                                                const RoleMap& roles);
 
-// Roles of section 5.2 and the user admin that has them all, without a password.
+// Roles of docs/wire.md#roles and the user admin that has them all, without a password.
 [[nodiscard]] SecurityDocument built_in_security();
 
 // The rules that text and requests share. Errors: invalid_argument.

@@ -1,4 +1,4 @@
-// JSON web tokens, HS256 through libjwt with the algorithm pinned (section 5.4 of the wire contract): issuing,
+// JSON web tokens, HS256 through libjwt with the algorithm pinned (docs/wire.md#tokens): issuing,
 // verifying, revoking. Owned by the daemon, immutable settings; any thread, nothing blocks. A verified token is
 // remembered by its hash, so that the usual request costs no HMAC and no parsing; what may change (user, roles, lock,
 // epoch, revocation) is checked against the present generation at every call.

@@ -1,5 +1,5 @@
 // Time-based one-time passwords: 32 characters of base32, SHA-1, six digits, 30 seconds, one step to either side
-// (section 5.5 of the wire contract, RFC 6238). Owned by Identity; any thread, nothing blocks.
+// (docs/wire.md#totp, RFC 6238). Owned by Identity; any thread, nothing blocks.
 #pragma once
 
 #include <cstdint>

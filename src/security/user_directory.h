@@ -1,4 +1,4 @@
-// Users and roles: security.yaml of sections 5.1 and 5.2 of the wire contract. Owned by the daemon. Reads take an
+// Users and roles: security.yaml, docs/wire.md#security-file and #roles. Owned by the daemon. Reads take an
 // immutable snapshot and may happen on any thread; everything that returns a Result writes the file (and may hash a
 // password) before it returns, so it belongs on a worker pool. Changes happen one after another and are on disk before
 // they are visible.
@@ -85,9 +85,9 @@ class UserDirectory {
     std::function<bool()> complexity;        // true: new passwords must be complex; empty: never asked
   };
 
-  // Neither file: the roles of section 5.2 and the user admin without a password. Plain passwords and TOTP secrets of a
-  // hand-written file are hashed, sealed and written back. Errors name the user and the field. `secrets` must live
-  // longer.
+  // Neither file: the roles of docs/wire.md#roles and the user admin without a password. Plain passwords and TOTP
+  // secrets of a hand-written file are hashed, sealed and written back. Errors name the user and the field. `secrets`
+  // must live longer.
   static Result<std::unique_ptr<UserDirectory>> load(Options options, const store::SecretBox& secrets);
 
   [[nodiscard]] std::shared_ptr<const UserSnapshot> snapshot() const;
@@ -100,8 +100,8 @@ class UserDirectory {
 
   Result<void> reload();  // SIGHUP; on an error nothing changes
 
-  // Section 2.9. A new user needs a password; an existing one keeps key, mfa_key and token_epoch. A new user's epoch is
-  // `now`, so that tokens of a deleted namesake stay void.
+  // docs/wire.md#users. A new user needs a password; an existing one keeps key, mfa_key and token_epoch. A new user's
+  // epoch is `now`, so that tokens of a deleted namesake stay void.
   Result<void> put_user(const std::string& name, UserChange change_to, core::WallTime now);
   // For the first start: gives a user that has no key this one. Error conflict when it has one.
   Result<void> set_first_key(std::string_view name, std::string key);

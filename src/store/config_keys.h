@@ -1,4 +1,4 @@
-// The table of configuration keys: name, kind, default, bounds (section 6 of the wire contract), and the functions that
+// The table of configuration keys: name, kind, default, bounds (docs/configuration.md), and the functions that
 // check a value against its row. Internal to the store. Constant data and pure functions, any thread.
 #pragma once
 

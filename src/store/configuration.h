@@ -1,4 +1,4 @@
-// The daemon's configuration: section 6 of the wire contract. Owned by the daemon. settings() and the views may be
+// The daemon's configuration: docs/configuration.md. Owned by the daemon. settings() and the views may be
 // called from any thread and never touch the disk; load(), reload(), update() and the label setters write files and
 // belong on a worker thread. A reader keeps the snapshot it took for as long as it likes; writers replace the snapshot
 // as a whole.

@@ -28,7 +28,7 @@ struct HomePaths {
   std::filesystem::path state_file;     // work/state.db
   std::filesystem::path key_file;       // work/config/secret.key, the key of secrets at rest
   std::filesystem::path jwt_file;       // work/config/jwt.secret, used while JWTSalt is empty
-  std::filesystem::path psk_file;       // work/config/psk, section 1.10 of the wire contract
+  std::filesystem::path psk_file;       // work/config/psk, for callers that are no users
   std::filesystem::path keeper_socket;  // home/run/keeper.sock
   std::filesystem::path log_file;       // work/server.log
   std::filesystem::path pid_file;       // home/appmesh.pid

@@ -1,5 +1,5 @@
-// Secrets at rest: AES-256-GCM with a key that lies in a root-only file made at first start (section 5.6 of the wire
-// contract). Immutable after open(); any thread.
+// Secrets at rest: AES-256-GCM with a key that lies in a root-only file made at first start (docs/wire.md#secrets).
+// Immutable after open(); any thread.
 #pragma once
 
 #include <array>

@@ -1,4 +1,4 @@
-// The resources object of GET /appmesh/resources (section 2.12 of the wire contract): what the machine, the daemon's
+// The resources object of GET /appmesh/resources (docs/wire.md#resources): what the machine, the daemon's
 // cgroup and the daemon itself use. Owned by the daemon; collect() reads /proc, cgroup files and file systems, so it
 // belongs on a worker thread; any number of threads at once.
 #pragma once

@@ -1,4 +1,4 @@
-// The text that Prometheus scrapes (text format 0.0.4), with the names of section 2.11 of the wire contract. Owned by
+// The text that Prometheus scrapes (text format 0.0.4), with the names of docs/wire.md#metrics. Owned by
 // the daemon; render() reads /proc for every running app, so it belongs on a worker thread; any number at once.
 #pragma once
 

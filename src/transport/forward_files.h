@@ -1,4 +1,4 @@
-// Files that follow an answer over TCP, in frames (section 1.6 of the wire contract), to and from another daemon. Each
+// Files that follow an answer over TCP, in frames (docs/wire.md#tcp-files), to and from another daemon. Each
 // holds the connection that it is on; everything happens on its I/O thread.
 #pragma once
 

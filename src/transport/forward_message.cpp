@@ -121,7 +121,7 @@ std::string http_head(const api::Request& request, const ForwardRoute& route, un
   const bool encode_file_path = request.transport != api::TransportKind::https;
   for (const auto& [name, value] : forward_headers(request, hops)) {
     out.append(name).append(": ");
-    // Section 1.8: percent-encoded over HTTP, plain elsewhere.
+    // docs/wire.md#https: percent-encoded over HTTP, plain elsewhere.
     if (encode_file_path && equal_no_case(name, "x-file-path")) {
       append_encoded(out, value, "/-._~");
     } else {

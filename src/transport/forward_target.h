@@ -1,5 +1,5 @@
-// Where a request with X-Target-Host goes, and whether it may: sections 1.9 and 6 (REST.ForwardTargets) of the wire
-// contract. Plain values and pure functions, any thread.
+// Where a request with X-Target-Host goes, and whether it may: docs/wire.md#forwarding and REST.ForwardTargets.
+// Plain values and pure functions, any thread.
 #pragma once
 
 #include <cstdint>

@@ -25,7 +25,7 @@ bool is_subscription(const api::Request& request) {
   return request.method == api::Method::post && request.path.ends_with("/subscribe");
 }
 
-// Section 1.8: percent-encoded over HTTP, plain here.
+// docs/wire.md#https: percent-encoded over HTTP, plain here.
 Result<std::vector<api::NameValue>> message_headers(const api::Request& request, unsigned hops) {
   auto headers = forward_headers(request, hops);
   if (request.transport != api::TransportKind::https) return headers;
@@ -40,7 +40,7 @@ Result<std::vector<api::NameValue>> message_headers(const api::Request& request,
 
 std::string frame_head(const api::Request& request, const std::vector<api::NameValue>& headers,
                        std::size_t body_bytes) {
-  // Over HTTP such a parameter is ignored too (section 2.4): the events would have no way back.
+  // Over HTTP such a parameter is ignored too (docs/wire.md#register): the events would have no way back.
   std::vector<wire::TextPair> query;
   for (const auto& [name, value] : request.query) {
     if (name != "subscribe_events") query.emplace_back(name, value);

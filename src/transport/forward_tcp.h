@@ -1,5 +1,5 @@
-// One request to another daemon over its TCP port, and its answer: msgpack messages in frames (sections 1.3, 1.4 and
-// 1.6 of the wire contract). A leased connection carries one request at a time, so answers need no sorting and a file
+// One request to another daemon over its TCP port, and its answer: msgpack messages in frames (docs/wire.md#frames,
+// #messages, #tcp-files). A leased connection carries one request at a time, so answers need no sorting and a file
 // may follow an answer. Everything happens on the lease's I/O thread.
 #pragma once
 

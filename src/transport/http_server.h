@@ -36,7 +36,7 @@ struct HttpServerOptions {
   HttpLimits limits;
 };
 
-// Section 1.7 of the wire contract: WebSocket, and HTTPS in the dialect that the published daemon speaks on that port.
+// docs/wire.md#websocket: WebSocket, and HTTPS in the dialect that the published daemon speaks on that port.
 [[nodiscard]] HttpServerOptions web_socket_options(ListenOptions listen);
 
 // Errors: those of Listener::start().

@@ -1,4 +1,4 @@
-// A connection of the TCP transport: msgpack messages in frames (section 1.3 of the wire contract). A frame that is
+// A connection of the TCP transport: msgpack messages in frames (docs/wire.md#frames). A frame that is
 // whole in what was read is parsed where it lies; the buffer of a longer one grows with the bytes that came, never with
 // those that were announced.
 #pragma once
@@ -32,7 +32,7 @@ class TcpConnection final : public MessageConnection {
   std::size_t needed_ = 0;  // bytes of input_ that let us go on
   Deadline::Clock::time_point frame_started_{};
 
-  // A file that the peer sends (section 1.6).
+  // A file that the peer sends (docs/wire.md#tcp-files).
   std::shared_ptr<api::BodySink> upload_;
   std::uint64_t chunk_left_ = 0;  // of the frame that has begun
   std::string upload_bytes_;      // not yet stored

@@ -1,5 +1,5 @@
 // What every TLS connection of a listener, or to other daemons, shares: certificate, key, CA and the rules of
-// section 1.2 of the wire contract. Immutable once loaded, shared by const pointer, any thread. A reload makes a new
+// docs/wire.md#tls. Immutable once loaded, shared by const pointer, any thread. A reload makes a new
 // one; living connections keep theirs.
 #pragma once
 

@@ -9,7 +9,7 @@
 
 namespace appmesh::transport {
 
-inline constexpr std::string_view kMessageProtocol = "appmesh-ws";  // section 1.7 of the wire contract
+inline constexpr std::string_view kMessageProtocol = "appmesh-ws";  // docs/wire.md#websocket
 
 [[nodiscard]] bool asks_for_websocket(const api::Request& request);
 [[nodiscard]] bool names_protocol(const api::Request& request, std::string_view protocol);

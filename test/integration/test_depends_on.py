@@ -1,4 +1,4 @@
-"""`depends_on` (section 4.12): who waits for whom and for what, what is refused, and what a restart makes of it."""
+"""`depends_on` (docs/wire.md#own-fields): who waits for whom and for what, what is refused, and what a restart makes of it."""
 import pytest
 from harness.notifier import Notifier
 from harness.waiting import eventually, stays

@@ -1,4 +1,4 @@
-"""Events over TCP: who is told, in which order, and what of the output: section 2.10 of the wire contract."""
+"""Events over TCP: who is told, in which order, and what of the output: docs/wire.md#events."""
 import json
 import socket
 import threading

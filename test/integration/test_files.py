@@ -1,4 +1,4 @@
-"""Files over HTTPS: every rule of section 2.7 of the wire contract, against the real daemon."""
+"""Files over HTTPS: every rule of docs/wire.md#files, against the real daemon."""
 import hashlib
 import os
 import pathlib

@@ -1,4 +1,4 @@
-"""Files over the TCP side channel: section 1.6 of the wire contract."""
+"""Files over the TCP side channel: docs/wire.md#tcp-files."""
 import base64
 import os
 import secrets

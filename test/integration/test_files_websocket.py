@@ -1,4 +1,4 @@
-"""Files beside a WebSocket: a one-time token over it, the bytes over HTTPS on the same port (section 1.7)."""
+"""Files beside a WebSocket: a one-time token over it, the bytes over HTTPS on the same port (docs/wire.md#websocket)."""
 import base64
 import json
 import secrets

@@ -1,4 +1,4 @@
-"""`instances` (section 4.12): several processes of one definition, scaled, restarted one after the other, found again."""
+"""`instances` (docs/wire.md#own-fields): several processes of one definition, scaled, restarted one after the other, found again."""
 import json
 import threading
 

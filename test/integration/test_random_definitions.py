@@ -60,7 +60,7 @@ variables = st.one_of(
     st.just({"A": "x" * 70_000}), st.just({f"V{number}": "" for number in range(513)}), st.just({"A": "x\0y"}))
 times_of_day = {"daily_start": 0, "daily_end": 1}
 
-# Every writable field of section 3.1 and of our own, and values that it must refuse.
+# Every writable field of docs/wire.md#definition and of our own, and values that it must refuse.
 WRONG = {
     "name": st.one_of(bad_text(128), st.text(max_size=20).filter(lambda t: any(not (c.isascii() and (c.isalnum() or c in "_- \t\r\n")) for c in t))),
     "owner": bad_text(128),

@@ -1,4 +1,4 @@
-"""Readiness (section 4.12): each way to be ready, its time limit, who may speak, and what a dead daemon does not miss."""
+"""Readiness (docs/wire.md#own-fields): each way to be ready, its time limit, who may speak, and what a dead daemon does not miss."""
 import os
 import socket
 

@@ -1,4 +1,4 @@
-"""Tasks over HTTPS with real worker processes: every row of section 2.6 of the wire contract."""
+"""Tasks over HTTPS with real worker processes: every row of docs/wire.md#tasks."""
 import concurrent.futures
 import http.client
 import pathlib

@@ -73,7 +73,7 @@ Response Client::exchange(Request request) {
                                       [](const auto& field) { return field.first == "Authorization"; });
   std::string used = authorised ? std::string() : token();
   if (!options_.forward_to.empty()) {
-    // A target without a port means the port that we ourselves talk to (section 1.9).
+    // A target without a port means the port that we ourselves talk to (docs/wire.md#forwarding).
     const Url target = Url::parse(options_.forward_to, Url::parse(transport_->peer()).port);
     request.headers.emplace_back("X-Target-Host", target.authority());
   }

@@ -1,4 +1,4 @@
-// A connection that carries one file over TCP (wire contract, section 1.6). The pieces of a file bear no mark of what
+// A connection that carries one file over TCP (docs/wire.md#tcp-files). The pieces of a file bear no mark of what
 // they belong to, so a file does not share the connection of calls and events. Owned by one transfer; one thread.
 #pragma once
 

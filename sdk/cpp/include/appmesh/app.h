@@ -1,4 +1,4 @@
-// An application as the daemon's JSON describes it (wire contract, section 3), with typed access to the fields that
+// An application as the daemon's JSON describes it (docs/wire.md#definition), with typed access to the fields that
 // programs ask for most. The JSON itself stays the truth, so a field that this library does not know is never lost.
 // A plain value: copy it, move it, one thread at a time.
 #pragma once
