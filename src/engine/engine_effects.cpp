@@ -235,6 +235,7 @@ void Engine::delete_app(App& app) {
     hub_.removed({app.state.definition, app.generation});
   else
     hub_.instance_removed(name);
+  directory_.erase(name);  // before those who wait for its output are woken: they look here
   for (const auto& id : {app.run_id, app.outgoing_id.value_or(app.run_id)}) {
     LiveRun* run = supervisor_.find(id);
     if (run == nullptr) continue;
@@ -251,7 +252,6 @@ void Engine::delete_app(App& app) {
   if (!app.state.on_demand && app.instance == 0 && !app.file_is_gone && app.invalid == nullptr)
     definitions_.remove(name, nullptr);
   states_.delete_app(name);
-  directory_.erase(name);
   health_.forget(name);
 
   const auto removed = [&]<typename T>(std::vector<Done<T>> waiters) {

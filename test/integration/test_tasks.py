@@ -120,6 +120,7 @@ def test_wrong_and_stale_keys_are_refused(admin, keyed):
     assert fetch(admin, "no-such-app", key).status == 404
     assert answer(admin, "no-such-app", key).status == 404
     admin.disable(name)
+    eventually(lambda: "pid" not in admin.app(name), "its run has ended")
     assert fetch(admin, name, key).status == 412
 
 
