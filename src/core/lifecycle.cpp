@@ -1,3 +1,4 @@
+// Past 500 lines: the table of all events, to be read on one page; what concerns one topic is in lifecycle_*.cpp.
 #include "core/lifecycle.h"
 
 #include <algorithm>

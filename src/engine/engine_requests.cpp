@@ -11,7 +11,6 @@
 #include <utility>
 
 #include <boost/asio/post.hpp>
-#include <boost/json/serialize.hpp>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <spdlog/spdlog.h>
@@ -79,9 +78,13 @@ bool Engine::is_crowded(const std::string& name, Done<T>& done) {
 // ---------------------------------------------------------------------------------------------------
 
 void Engine::save_state(App& app, Done<> done) {
-  states_.save_app(row_of(app), [this, done = std::move(done)](Result<void> saved) mutable {
-    boost::asio::post(context_,
-                      [done = std::move(done), saved = std::move(saved)]() mutable { done(std::move(saved)); });
+  states_.save_app(row_of(app), [this, name = app.name(), generation = app.generation,
+                                 done = std::move(done)](Result<void> saved) mutable {
+    boost::asio::post(context_, [this, name, generation, done = std::move(done), saved = std::move(saved)]() mutable {
+      // A refused row took the copy of the definition with it.
+      if (App* still = saved ? nullptr : find(name, generation)) still->copy_is_due = true;
+      done(std::move(saved));
+    });
   });
 }
 

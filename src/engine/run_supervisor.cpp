@@ -1,3 +1,4 @@
+// Past 500 lines until what scans processes and watches cgroups is a unit of its own.
 #include "engine/run_supervisor.h"
 
 #include <algorithm>

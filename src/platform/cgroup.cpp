@@ -1,3 +1,4 @@
+// Past 500 lines: versions 1 and 2 of cgroups and the pool of empty ones, which share their paths and reasons.
 #include "platform/cgroup.h"
 
 #include <algorithm>

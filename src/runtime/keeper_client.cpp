@@ -1,3 +1,4 @@
+// Past 500 lines: one conversation with the keeper, whose requests, answers and reconnection share one table.
 #include "runtime/keeper_client.h"
 
 #include <array>

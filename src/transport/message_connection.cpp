@@ -1,3 +1,4 @@
+// Past 500 lines: requests, files, pushes and the patient acknowledgement of one connection share its queue.
 #include "transport/message_connection.h"
 
 #include <exception>
