@@ -93,7 +93,9 @@ asio::awaitable<Response> login(const AuthRoutes& wiring, const Request& request
     if (auto good = wiring.totp.use(*known, std::string(*code), platform::wall_now()); !good)
       co_return refusal(good.error());
   }
-  auto session = open_session(wiring, *user, audience, *life, is_set(request, "X-Refresh-Token-Request"));
+  // Without a code the session is held back until there is one: it is never seen by who has not shown it.
+  const security::SessionOrigin origin{.factor_time = second_factor ? core::epoch_seconds(platform::wall_now()) : 0};
+  auto session = open_session(wiring, *user, audience, *life, is_set(request, "X-Refresh-Token-Request"), origin);
   if (!session) co_return refusal(session.error());
   if (second_factor && !code) co_return totp_challenge(wiring, std::move(*session));
   co_return session_response(*session, request.transport == TransportKind::https && is_set(request, "X-Set-Cookie"));

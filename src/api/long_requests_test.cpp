@@ -18,7 +18,8 @@ class LongRequestsTest : public testing::Test {
     home_.tokens().observe([this](const std::string& jti) { requests_->token_voided(jti); });
     home_.users().observe([this] { requests_->users_changed(); });
     for (const char* name : {"tom", "ann"})
-      EXPECT_TRUE(home_.users().put_user(name, user(), platform::wall_now() - std::chrono::hours(1)));
+      EXPECT_TRUE(
+          home_.users().put_user(security::kDaemon, name, user(), platform::wall_now() - std::chrono::hours(1)));
   }
 
   static security::UserChange user() {
@@ -86,7 +87,7 @@ TEST_F(LongRequestsTest, OthersKeepTheirs) {
 TEST_F(LongRequestsTest, APermissionThatIsLostIsNamed) {
   const auto right = begin(login("tom"), "app-output-view").value();
   const auto unneeded = begin(login("tom"), "").value();
-  ASSERT_TRUE(home_.users().set_role("view", {"app-view"}));
+  ASSERT_TRUE(home_.users().set_role(security::kDaemon, "view", {"app-view"}));
   ASSERT_TRUE(right->lost());
   EXPECT_EQ(right->lost()->kind, ErrorKind::permission_denied);
   EXPECT_NE(right->lost()->message.find("app-output-view"), std::string::npos);

@@ -56,9 +56,9 @@ Response session_response(const Session& session, bool with_cookie) {
 }
 
 Result<Session> open_session(const AuthRoutes& wiring, const std::string& user, std::string_view audience,
-                             std::chrono::seconds life, bool with_refresh) {
+                             std::chrono::seconds life, bool with_refresh, const security::SessionOrigin& origin) {
   const auto now = platform::wall_now();
-  auto access = wiring.tokens.issue(user, audience, life, now);
+  auto access = wiring.tokens.issue(user, audience, life, now, origin);
   if (!access) return std::unexpected(access.error());
   const auto snapshot = wiring.users.snapshot();
   const security::User* known = snapshot->find(user);
@@ -67,7 +67,8 @@ Result<Session> open_session(const AuthRoutes& wiring, const std::string& user, 
                   .expires_in = life.count(),
                   .group = known == nullptr ? std::string{} : known->group};
   if (with_refresh) {
-    auto refresh = wiring.tokens.issue(user, security::kRefreshAudience, security::refresh_life(life), now);
+    auto refresh = wiring.tokens.issue(user, security::kRefreshAudience, security::refresh_life(life), now,
+                                       session.claims.session);
     if (!refresh) return std::unexpected(refresh.error());
     session.refresh_token = std::move(refresh->text);
   }
@@ -76,8 +77,11 @@ Result<Session> open_session(const AuthRoutes& wiring, const std::string& user, 
 
 asio::awaitable<Result<Session>> replace_session(const AuthRoutes& wiring, std::shared_ptr<const Claims> presented,
                                                  std::shared_ptr<const Claims> access, std::string audience,
-                                                 std::chrono::seconds life, bool with_refresh) {
-  auto session = open_session(wiring, presented->user, audience, life, with_refresh);
+                                                 std::chrono::seconds life, bool with_refresh,
+                                                 std::int64_t factor_time) {
+  security::SessionOrigin origin = presented->session;
+  if (factor_time != 0) origin.factor_time = factor_time;
+  auto session = open_session(wiring, presented->user, audience, life, with_refresh, origin);
   if (!session) co_return session;
   // Before the old token is void, or what rests on it would end.
   const auto made = std::make_shared<const Claims>(session->claims);

@@ -39,16 +39,18 @@ struct Session {
 
 [[nodiscard]] Response session_response(const Session& session, bool with_cookie);
 [[nodiscard]] Result<Session> open_session(const AuthRoutes& wiring, const std::string& user, std::string_view audience,
-                                           std::chrono::seconds life, bool with_refresh);
+                                           std::chrono::seconds life, bool with_refresh,
+                                           const security::SessionOrigin& origin);
 
 // A session in place of a presented token: whoever voids that token gets the new one, so of two that show the same
-// token at once one wins. What rests on `access` (null: nothing) rests on the new session from then on. Errors:
+// token at once one wins. It is the same session, with the factor shown at `factor_time` (0: when the old one says).
+// What rests on `access` (null: nothing) rests on the new session from then on. Errors:
 // unauthenticated when somebody else was first.
 [[nodiscard]] boost::asio::awaitable<Result<Session>> replace_session(const AuthRoutes& wiring,
                                                                       std::shared_ptr<const security::Claims> presented,
                                                                       std::shared_ptr<const security::Claims> access,
                                                                       std::string audience, std::chrono::seconds life,
-                                                                      bool with_refresh);
+                                                                      bool with_refresh, std::int64_t factor_time = 0);
 
 // Voids the token and waits for the commit. True: it was this call that did it.
 [[nodiscard]] boost::asio::awaitable<Result<bool>> revoke(security::Tokens& tokens,

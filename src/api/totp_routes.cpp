@@ -21,6 +21,7 @@ namespace json = boost::json;
 constexpr const char* kTag = "Authentication";
 constexpr std::string_view kOwnPermission = "user-totp-active";
 constexpr std::string_view kOthersPermission = "user-totp-disable";
+constexpr std::chrono::seconds kFactorIsFresh = std::chrono::minutes(10);
 
 std::string challenge_of(std::string_view token) {
   std::uint64_t hash = 14695981039346656037ULL;  // FNV-1a
@@ -33,8 +34,32 @@ std::string text_field(const json::object& body, std::string_view name) {
   return value != nullptr && value->is_string() ? std::string(value->get_string()) : std::string{};
 }
 
+// Who only has a session must not get rid of a factor that is on: a code is to be shown now, or was for this session
+// not long ago.
+Result<void> require_fresh_factor(const AuthRoutes& wiring, const Context& context) {
+  const Request& request = context.request;
+  const auto now = platform::wall_now();
+  const auto snapshot = wiring.users.snapshot();
+  const security::User* user = snapshot->find(context.principal->user);
+  if (user == nullptr || !user->mfa_enabled) return {};
+  if (const auto code = filled(request, "X-Totp-Code")) return wiring.totp.use(*user, std::string(*code), now);
+  const auto presented = wiring.tokens.verify_any_audience(request.token().value_or(""), now);
+  if (!presented) return std::unexpected(presented.error());
+  const auto age = std::chrono::seconds(core::epoch_seconds(now) - presented->claims->session.factor_time);
+  if (age >= std::chrono::seconds(-1) && age <= kFactorIsFresh) return {};
+  return fail(ErrorKind::permission_denied,
+              "The second factor is on: give a code of it in the header X-Totp-Code, or log in with one again");
+}
+
+// Of the token that the request shows; empty when it is none any more.
+std::string session_of(const AuthRoutes& wiring, const Request& request) {
+  const auto presented = wiring.tokens.verify_any_audience(request.token().value_or(""), platform::wall_now());
+  return presented ? presented->claims->session.id : std::string{};
+}
+
 asio::awaitable<Response> new_secret(const AuthRoutes& wiring, const Context& context) {
   const std::string user = context.principal->user;
+  if (auto fresh = require_fresh_factor(wiring, context); !fresh) co_return refusal(fresh.error());
   auto secret = security::make_totp_secret();
   const std::string uri = security::totp_uri(user, secret);
   const auto saved = co_await wiring.workers.run(
@@ -54,17 +79,20 @@ asio::awaitable<Response> set_up(const AuthRoutes& wiring, const Context& contex
   const std::string name = context.principal->user;
   const auto snapshot = wiring.users.snapshot();
   const security::User* user = snapshot->find(name);
-  if (user == nullptr || user->mfa_key.empty())
+  if (user == nullptr || user->mfa_next.empty())
     co_return refusal({ErrorKind::invalid_argument, "The user has no TOTP secret: ask for one first", {}});
   if (auto good = wiring.totp.check(*user, std::string(request.header("X-Totp-Code").value_or("")), now); !good)
     co_return refusal(good.error());
-  const auto saved = co_await wiring.workers.run([&users = wiring.users, &name] { return users.enable_totp(name); });
+  const std::string session_id = session_of(wiring, request);
+  const auto saved = co_await wiring.workers.run([&users = wiring.users, confirmed = *user, &session_id, now] {
+    return users.enable_totp(confirmed, session_id, now);
+  });
   if (!saved) co_return refusal(saved.error());
 
   auto presented = wiring.tokens.verify_any_audience(*request.token(), now);
   if (!presented) co_return refusal(presented.error());
-  auto session =
-      co_await replace_session(wiring, presented->claims, presented->claims, presented->claims->audience, *life, false);
+  auto session = co_await replace_session(wiring, presented->claims, presented->claims, presented->claims->audience,
+                                          *life, false, core::epoch_seconds(now));
   if (!session) co_return refusal(session.error());
   co_return session_response(*session, request.cookie(kAuthCookie).has_value());
 }
@@ -102,7 +130,12 @@ asio::awaitable<Response> disable(const AuthRoutes& wiring, const Context& conte
   const auto needed = user == context.principal->user ? kOwnPermission : kOthersPermission;
   if (auto allowed = security::require_permission(*context.principal, needed); !allowed)
     co_return refusal(allowed.error());
-  const auto saved = co_await wiring.workers.run([&users = wiring.users, &user] { return users.disable_totp(user); });
+  const bool own = user == context.principal->user;
+  if (own)
+    if (auto fresh = require_fresh_factor(wiring, context); !fresh) co_return refusal(fresh.error());
+  const std::string kept = own ? session_of(wiring, context.request) : std::string{};
+  const auto saved = co_await wiring.workers.run(
+      [&users = wiring.users, &user, &kept] { return users.disable_totp(user, kept, platform::wall_now()); });
   if (!saved) co_return refusal(saved.error());
   co_return text_response("2FA deactive success");
 }
@@ -144,18 +177,25 @@ std::shared_ptr<const Session> PendingLogins::find(std::string_view user, std::s
 
 void add_totp_routes(RouteTable& table, const AuthRoutes& wiring) {
   using In = Parameter::In;
+  const Parameter code{In::header, "X-Totp-Code",
+                       "a code of the factor that is on; not needed within ten minutes of a login with one"};
   table.add({.method = Method::post,
              .pattern = "/appmesh/totp/secret",
              .requirement = Requirement::permission(std::string(kOwnPermission)),
              .handler = [wiring](Context& context) { return new_secret(wiring, context); },
-             .summary = "Make a new TOTP secret; the second factor is off until it is set up",
+             .summary = "Make a new TOTP secret; nothing changes until it is set up",
              .tag = kTag,
-             .answers = {{200, "mfa_uri: base64 of an otpauth:// address"}}});
+             .parameters = {code},
+             .answers = {{200, "mfa_uri: base64 of an otpauth:// address"},
+                         {401, "wrong code"},
+                         {403, "the second factor is on, and no code was shown"}}});
   table.add({.method = Method::post,
              .pattern = "/appmesh/totp/setup",
              .requirement = Requirement::permission(std::string(kOwnPermission)),
              .handler = [wiring](Context& context) { return set_up(wiring, context); },
-             .summary = "Switch the second factor on with a first code; the token is renewed",
+             .summary =
+                 "Switch the second factor on, or to a new secret, with a first code; the token is renewed and all "
+                 "other sessions of the user end",
              .tag = kTag,
              .parameters = {{In::header, "X-Totp-Code", "six digits", true},
                             {In::header, "X-Expire-Seconds", "of the new token"}},
@@ -171,15 +211,18 @@ void add_totp_routes(RouteTable& table, const AuthRoutes& wiring) {
              .answers = {{200, "token object"},
                          {400, "a field is missing, or the account has no second factor"},
                          {401, "challenge unknown or expired, or a wrong code"}}});
-  table.add({.method = Method::post,
-             .pattern = "/appmesh/totp/{user}/disable",
-             .requirement = Requirement::token(),  // which permission depends on whose account it is
-             .handler = [wiring](Context& context) { return disable(wiring, context); },
-             .summary = "Switch the second factor of an account off (self: the caller's)",
-             .tag = kTag,
-             .answers = {{200, "2FA deactive success", std::string(kTextType)},
-                         {403, "user-totp-active for one's own account, user-totp-disable for another"},
-                         {404, "no such user"}}});
+  table.add(
+      {.method = Method::post,
+       .pattern = "/appmesh/totp/{user}/disable",
+       .requirement = Requirement::token(),  // which permission depends on whose account it is
+       .handler = [wiring](Context& context) { return disable(wiring, context); },
+       .summary = "Switch the second factor of an account off (self: the caller's); its other sessions end",
+       .tag = kTag,
+       .parameters = {code},
+       .answers = {{200, "2FA deactive success", std::string(kTextType)},
+                   {401, "wrong code"},
+                   {403, "user-totp-active for one's own account, user-totp-disable for another; or no code was shown"},
+                   {404, "no such user"}}});
 }
 
 }  // namespace appmesh::api

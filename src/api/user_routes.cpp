@@ -1,5 +1,6 @@
 #include "api/user_routes.h"
 
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -37,7 +38,7 @@ const json::value* field_of(const json::object& object, std::string_view name) {
   return value == nullptr || value->is_null() ? nullptr : value;
 }
 
-Result<void> read_text(const json::object& object, std::string_view name, std::string& out) {
+Result<void> read_text(const json::object& object, std::string_view name, std::optional<std::string>& out) {
   const json::value* value = field_of(object, name);
   if (value == nullptr) return {};
   if (!value->is_string()) return wrong(name, "must be a string");
@@ -45,7 +46,7 @@ Result<void> read_text(const json::object& object, std::string_view name, std::s
   return {};
 }
 
-Result<void> read_flag(const json::object& object, std::string_view name, bool& out) {
+Result<void> read_flag(const json::object& object, std::string_view name, std::optional<bool>& out) {
   const json::value* value = field_of(object, name);
   if (value == nullptr) return {};
   if (!value->is_bool()) return wrong(name, "must be true or false");
@@ -71,17 +72,14 @@ Result<security::UserChange> read_user(const json::object& body, std::string_vie
       !known)
     return std::unexpected(known.error());
   security::UserChange user;
-  for (auto [name, target] :
-       {std::pair{"email", &user.email}, {"group", &user.group}, {"exec_user", &user.exec_user}}) {
+  for (auto [name, target] : {std::pair{"email", &user.email},
+                              {"group", &user.group},
+                              {"exec_user", &user.exec_user},
+                              {"key", &user.password}}) {
     if (auto read = read_text(body, name, *target); !read) return std::unexpected(read.error());
   }
   for (auto [name, target] : {std::pair{"locked", &user.locked}, {"mfa_enabled", &user.mfa_enabled}}) {
     if (auto read = read_flag(body, name, *target); !read) return std::unexpected(read.error());
-  }
-  if (field_of(body, "key") != nullptr) {
-    std::string password;
-    if (auto read = read_text(body, "key", password); !read) return std::unexpected(read.error());
-    user.password = std::move(password);
   }
   if (const json::value* metadata = field_of(body, "metadata")) {
     user.metadata = metadata->is_string() ? std::string(metadata->get_string())
@@ -97,14 +95,18 @@ Result<security::UserChange> read_user(const json::object& body, std::string_vie
 
 // Both passwords arrive as base64 text.
 Result<std::string> read_password(const json::object& body, std::string_view name) {
-  std::string encoded;
+  std::optional<std::string> encoded;
   if (auto read = read_text(body, name, encoded); !read) return std::unexpected(read.error());
-  if (encoded.empty()) return wrong(name, "is required");
-  auto plain = store::from_base64(encoded);
-  security::wipe(encoded);
+  if (!encoded || encoded->empty()) return wrong(name, "is required");
+  auto plain = store::from_base64(*encoded);
+  security::wipe(*encoded);
   if (!plain) return wrong(name, "must be base64");
   if (!core::is_utf8(*plain)) return wrong(name, "must be the base64 of UTF-8 text");
   return std::move(*plain);
+}
+
+security::Actor actor_of(const Context& context) {
+  return {.user = context.principal->user};
 }
 
 Response answer(const Result<void>& done, std::string_view success) {
@@ -147,10 +149,10 @@ asio::awaitable<Response> put_user(const UserRoutes& wiring, Context& context) {
   if (!body) co_return error_response(body.error());
   auto user = read_user(*body, context.request.body);
   if (!user) co_return error_response(user.error());
-  const auto done = co_await wiring.workers.run(
-      [&users = wiring.users, name = context.variable("name"), user = std::move(*user)]() mutable {
-        return users.put_user(name, std::move(user), platform::wall_now());
-      });
+  const auto done = co_await wiring.workers.run([&users = wiring.users, actor = actor_of(context),
+                                                 name = context.variable("name"), user = std::move(*user)]() mutable {
+    return users.put_user(actor, name, std::move(user), platform::wall_now());
+  });
   co_return answer(done, "User add success");
 }
 
@@ -159,9 +161,10 @@ asio::awaitable<Response> set_role(const UserRoutes& wiring, Context& context) {
   if (!body) co_return error_response(body.error());
   auto permissions = read_names(*body, "permissions");
   if (!permissions) co_return error_response(permissions.error());
-  const auto done = co_await wiring.workers.run(
-      [&users = wiring.users, role = context.variable("name"), permissions = std::move(*permissions)]() mutable {
-        return users.set_role(role, std::move(permissions));
+  const auto done =
+      co_await wiring.workers.run([&users = wiring.users, actor = actor_of(context), role = context.variable("name"),
+                                   permissions = std::move(*permissions)]() mutable {
+        return users.set_role(actor, role, std::move(permissions));
       });
   co_return answer(done, "Role update success");
 }
@@ -170,8 +173,9 @@ asio::awaitable<Response> set_role(const UserRoutes& wiring, Context& context) {
 template <typename Change>
 Handler named_change(const UserRoutes& wiring, std::string success, Change change) {
   return [wiring, success = std::move(success), change](Context& context) -> asio::awaitable<Response> {
-    const auto done = co_await wiring.workers.run(
-        [&users = wiring.users, name = context.variable("name"), change] { return change(users, name); });
+    const auto done =
+        co_await wiring.workers.run([&users = wiring.users, actor = actor_of(context), name = context.variable("name"),
+                                     change] { return change(users, actor, name); });
     co_return answer(done, success);
   };
 }
@@ -186,6 +190,7 @@ Handler view(const UserRoutes& wiring, View show) {
 }
 
 void add_changes(RouteTable& table, const UserRoutes& wiring) {
+  using security::Actor;
   using security::UserDirectory;
   const std::vector<Answer> named{
       {200, "done", std::string(kTextType)}, {400, "names what is wrong"}, {404, "no such user"}};
@@ -200,18 +205,20 @@ void add_changes(RouteTable& table, const UserRoutes& wiring) {
   table.add({.method = Method::post,
              .pattern = "/appmesh/user/{name}/lock",
              .requirement = Requirement::permission("user-lock"),
-             .handler = named_change(
-                 wiring, "User lock success",
-                 [](UserDirectory& users, const std::string& name) { return users.set_locked(name, true); }),
+             .handler = named_change(wiring, "User lock success",
+                                     [](UserDirectory& users, const Actor&, const std::string& name) {
+                                       return users.set_locked(name, true);
+                                     }),
              .summary = "Lock a user: no login, and no token of his is accepted",
              .tag = kTag,
              .answers = named});
   table.add({.method = Method::post,
              .pattern = "/appmesh/user/{name}/unlock",
              .requirement = Requirement::permission("user-unlock"),
-             .handler = named_change(
-                 wiring, "User unlock success",
-                 [](UserDirectory& users, const std::string& name) { return users.set_locked(name, false); }),
+             .handler = named_change(wiring, "User unlock success",
+                                     [](UserDirectory& users, const Actor&, const std::string& name) {
+                                       return users.set_locked(name, false);
+                                     }),
              .summary = "Unlock a user",
              .tag = kTag,
              .answers = named});
@@ -219,19 +226,22 @@ void add_changes(RouteTable& table, const UserRoutes& wiring) {
              .pattern = "/appmesh/user/{name}",
              .requirement = Requirement::permission("user-add"),
              .handler = [wiring](Context& context) { return put_user(wiring, context); },
-             .summary = "Add a user (needs key, the plain password) or replace all fields of one but key",
+             .summary = "Add a user (needs key, the plain password) or change the given fields of one but key; some "
+                        "fields need a permission of their own, and nobody gives what they lack",
              .tag = kTag,
              .request_type = std::string(kJsonType),
-             .answers = {{200, "User add success", std::string(kTextType)}, {400, "names the field that is wrong"}}});
-  table.add(
-      {.method = Method::del,
-       .pattern = "/appmesh/user/{name}",
-       .requirement = Requirement::permission("user-delete"),
-       .handler = named_change(wiring, "User delete success",
-                               [](UserDirectory& users, const std::string& name) { return users.delete_user(name); }),
-       .summary = "Delete a user",
-       .tag = kTag,
-       .answers = named});
+             .answers = {{200, "User add success", std::string(kTextType)},
+                         {400, "names the field that is wrong"},
+                         {403, "names the field, or what the caller lacks"}}});
+  table.add({.method = Method::del,
+             .pattern = "/appmesh/user/{name}",
+             .requirement = Requirement::permission("user-delete"),
+             .handler = named_change(
+                 wiring, "User delete success",
+                 [](UserDirectory& users, const Actor&, const std::string& name) { return users.delete_user(name); }),
+             .summary = "Delete a user",
+             .tag = kTag,
+             .answers = named});
   table.add({.method = Method::post,
              .pattern = "/appmesh/role/{name}",
              .requirement = Requirement::permission("role-set"),
@@ -239,16 +249,19 @@ void add_changes(RouteTable& table, const UserRoutes& wiring) {
              .summary = "Set the permissions of a role, a JSON array of ids; an empty one deletes the role",
              .tag = kTag,
              .request_type = std::string(kJsonType),
-             .answers = {{200, "Role update success", std::string(kTextType)}, {400, "names what is wrong"}}});
-  table.add(
-      {.method = Method::del,
-       .pattern = "/appmesh/role/{name}",
-       .requirement = Requirement::permission("role-delete"),
-       .handler = named_change(wiring, "Role delete success",
-                               [](UserDirectory& users, const std::string& name) { return users.delete_role(name); }),
-       .summary = "Delete a role; also a success when there is none",
-       .tag = kTag,
-       .answers = {{200, "Role delete success", std::string(kTextType)}}});
+             .answers = {{200, "Role update success", std::string(kTextType)},
+                         {400, "names what is wrong, such as an id that does not exist"},
+                         {403, "names a permission that the caller lacks and so cannot give or take"}}});
+  table.add({.method = Method::del,
+             .pattern = "/appmesh/role/{name}",
+             .requirement = Requirement::permission("role-delete"),
+             .handler = named_change(wiring, "Role delete success",
+                                     [](UserDirectory& users, const Actor& actor, const std::string& name) {
+                                       return users.delete_role(actor, name);
+                                     }),
+             .summary = "Delete a role; also a success when there is none",
+             .tag = kTag,
+             .answers = {{200, "Role delete success", std::string(kTextType)}}});
 }  // NOLINT(clang-analyzer-cplusplus.NewDeleteLeaks): the analyzer loses what initializer lists own
 
 void add_views(RouteTable& table, const UserRoutes& wiring) {

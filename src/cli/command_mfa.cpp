@@ -40,17 +40,29 @@ std::string qr_picture(const std::string& text) {
   return picture;
 }
 
+// The factor that is on protects itself: the daemon asks for a code of it when this session's is not fresh.
+template <typename Call>
+auto with_present_factor(Call call) {
+  try {
+    return call(std::string{});
+  } catch (const ClientError& error) {
+    if (error.status() != 403 || !std::string_view(error.what()).contains("X-Totp-Code")) throw;
+  }
+  return call(ask("Code of the second factor that is on", true, "log on again: appc logon"));
+}
+
 int mfa(Context& context, const MfaOptions& options) {
   if (options.add == options.remove) throw CliError(kUsage, "give either --add or --delete");
   Client& client = context.client();
   if (options.remove) {
-    client.disable_totp(options.target);
+    with_present_factor([&](const std::string& code) { client.disable_totp(options.target, code); });
     tell("The second factor is off.");
     return kOk;
   }
   if (options.target != "self")
     throw CliError(kUsage, "--add is for one's own account: the secret is shown to its owner");
-  const std::string address = client.new_totp_secret();
+  const std::string address =
+      with_present_factor([&](const std::string& code) { return client.new_totp_secret(code); });
   if (output_is_terminal() && output_colour()) write_output(qr_picture(address));
   write_output(address + "\n");
   client.enable_totp(ask("Code that the authenticator shows", true, "run appc mfa --add on a terminal"));

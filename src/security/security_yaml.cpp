@@ -81,6 +81,8 @@ Result<User> read_user(const std::string& name, const YAML::Node& node) {
                                {"exec_user", &user.exec_user},
                                {"key", &user.key},
                                {"mfa_key", &user.mfa_key},
+                               {"mfa_next", &user.mfa_next},
+                               {"kept_session", &user.kept_session},
                                {"metadata", &metadata}}) {
     if (auto read = read_field(node, field, where, *target); !read) return std::unexpected(read.error());
   }
@@ -164,8 +166,10 @@ std::string format_security_yaml(const std::map<std::string, User, std::less<>>&
     out << YAML::Key << "locked" << YAML::Value << user.locked;
     out << YAML::Key << "mfa_enabled" << YAML::Value << user.mfa_enabled;
     if (!user.mfa_key.empty()) text("mfa_key", user.mfa_key);
+    if (!user.mfa_next.empty()) text("mfa_next", user.mfa_next);
     if (user.metadata) text("metadata", *user.metadata);
     if (user.token_epoch != 0) out << YAML::Key << "token_epoch" << YAML::Value << user.token_epoch;
+    if (!user.kept_session.empty()) text("kept_session", user.kept_session);
     out << YAML::Key << "roles" << YAML::Value;
     list(user.roles);
     out << YAML::EndMap;
@@ -213,6 +217,8 @@ Result<void> check_user(const User& user) {
   }
   if (user.key.size() > kMaxKeyBytes) return fail(ErrorKind::invalid_argument, "key: longer than 1024 bytes");
   if (user.mfa_key.size() > kMaxKeyBytes) return fail(ErrorKind::invalid_argument, "mfa_key: longer than 1024 bytes");
+  if (user.mfa_next.size() > kMaxKeyBytes) return fail(ErrorKind::invalid_argument, "mfa_next: longer than 1024 bytes");
+  if (auto good = check_text("kept_session", user.kept_session, kMaxFieldBytes); !good) return good;
   if (user.token_epoch < 0) return fail(ErrorKind::invalid_argument, "token_epoch: negative");
   if (user.roles.size() > kMaxRolesOfUser) return fail(ErrorKind::invalid_argument, "roles: more than 100");
   for (const auto& role : user.roles) {

@@ -128,7 +128,7 @@ Result<void> Tokens::check_audience(std::string_view audience) const {
 }
 
 Result<IssuedToken> Tokens::issue(std::string_view user, std::string_view audience, std::chrono::seconds life,
-                                  core::WallTime now) const {
+                                  core::WallTime now, const SessionOrigin& session) const {
   const auto snapshot = users_.snapshot();
   const User* known = snapshot->find(user);
   if (known == nullptr) return fail(ErrorKind::not_found, fmt::format("No such user: {}", user));
@@ -139,7 +139,9 @@ Result<IssuedToken> Tokens::issue(std::string_view user, std::string_view audien
                   .jti = platform::random_hex(16),
                   .issued_at = std::max(core::epoch_seconds(now), known->token_epoch + 1),
                   .expires = 0,
-                  .valid_from = 0};
+                  .valid_from = 0,
+                  .session = session};
+  if (token.claims.session.id.empty()) token.claims.session.id = platform::random_hex(16);
   token.claims.expires = token.claims.issued_at + life.count();
 
   boost::json::array roles(known->roles.begin(), known->roles.end());
@@ -154,6 +156,8 @@ Result<IssuedToken> Tokens::issue(std::string_view user, std::string_view audien
                         jwt_add_grant_int(made, "iat", token.claims.issued_at) == 0 &&
                         jwt_add_grant_int(made, "exp", token.claims.expires) == 0 &&
                         jwt_add_grant(made, "jti", token.claims.jti.c_str()) == 0 &&
+                        jwt_add_grant(made, "sid", token.claims.session.id.c_str()) == 0 &&
+                        (session.factor_time == 0 || jwt_add_grant_int(made, "otp_time", session.factor_time) == 0) &&
                         jwt_add_grants_json(made, access.c_str()) == 0 &&
                         jwt_set_alg(made, JWT_ALG_HS256, reinterpret_cast<const unsigned char*>(options_.secret.data()),
                                     static_cast<int>(options_.secret.size())) == 0;
@@ -181,12 +185,15 @@ Result<Claims> Tokens::decode(std::string_view token) const {
   if (text_claim(jwt.get(), "iss") != options_.issuer) return refused("Token issuer is not accepted");
   const auto issued_at = integer_claim(jwt.get(), "iat");
   const auto expires = integer_claim(jwt.get(), "exp");
-  Claims claims{.user = text_claim(jwt.get(), "sub"),
-                .audience = text_claim(jwt.get(), "aud"),
-                .jti = text_claim(jwt.get(), "jti"),
-                .issued_at = issued_at.value_or(0),
-                .expires = expires.value_or(0),
-                .valid_from = std::max(issued_at.value_or(0), integer_claim(jwt.get(), "nbf").value_or(0))};
+  Claims claims{
+      .user = text_claim(jwt.get(), "sub"),
+      .audience = text_claim(jwt.get(), "aud"),
+      .jti = text_claim(jwt.get(), "jti"),
+      .issued_at = issued_at.value_or(0),
+      .expires = expires.value_or(0),
+      .valid_from = std::max(issued_at.value_or(0), integer_claim(jwt.get(), "nbf").value_or(0)),
+      .session = {.id = text_claim(jwt.get(), "sid"), .factor_time = integer_claim(jwt.get(), "otp_time").value_or(0)}};
+  if (claims.session.id.empty()) claims.session.id = claims.jti;  // of an older version
   if (!issued_at || !expires || claims.user.empty() || claims.audience.empty() || claims.jti.empty()) {
     return refused("Token lacks a claim");
   }
@@ -202,7 +209,8 @@ Result<std::shared_ptr<const Principal>> Tokens::check_user(const Claims& claims
   const User* user = snapshot.find(claims.user);
   if (user == nullptr) return fail(ErrorKind::not_found, fmt::format("No such user: {}", claims.user));
   if (user->locked) return refused("User is locked");
-  if (claims.issued_at <= user->token_epoch) return refused("Token was issued before the password changed");
+  if (claims.issued_at <= user->token_epoch && claims.session.id != user->kept_session)
+    return refused("Token was issued before the password or the second factor changed");
   return snapshot.principal(user->name);
 }
 

@@ -34,6 +34,12 @@ inline constexpr std::chrono::seconds kMaxTokenLife = std::chrono::hours(24 * 30
 inline constexpr std::size_t kMaxTokenBytes = 8192;
 inline constexpr std::size_t kMinSecretBytes = 32;  // RFC 7518 section 3.2
 
+// What a token has from the login that it goes back to.
+struct SessionOrigin {
+  std::string id;                // the same in all tokens that renew each other; empty: a new session
+  std::int64_t factor_time = 0;  // when a second factor was shown, epoch seconds; 0: never
+};
+
 struct Claims {
   std::string user;
   std::string audience;
@@ -41,6 +47,7 @@ struct Claims {
   std::int64_t issued_at = 0;  // epoch seconds, all three
   std::int64_t expires = 0;
   std::int64_t valid_from = 0;  // iat, or nbf when that is later
+  SessionOrigin session;
 };
 
 struct IssuedToken {
@@ -78,7 +85,7 @@ class Tokens {
 
   // For a user of the directory; iat is later than his token epoch. Every token has a jti of its own.
   [[nodiscard]] Result<IssuedToken> issue(std::string_view user, std::string_view audience, std::chrono::seconds life,
-                                          core::WallTime now) const;
+                                          core::WallTime now, const SessionOrigin& session = {}) const;
 
   // Signature, issuer, audience, expiry, revocation, user. Errors: unauthenticated, and not_found when the user is
   // gone.

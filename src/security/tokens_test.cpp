@@ -44,7 +44,8 @@ class TokensTest : public testing::Test {
  protected:
   TokensTest() {
     home_.open();
-    EXPECT_TRUE(home_.users().put_user("tom", {.password = "s3cret Pass", .roles = {"view"}}, now_ - hours(2)));
+    EXPECT_TRUE(home_.users().put_user(
+        kDaemon, "tom", {.password = "s3cret Pass", .roles = std::vector<std::string>{"view"}}, now_ - hours(2)));
   }
 
   std::string issue(std::string_view user = "tom", std::string_view audience = kServiceAudience,
@@ -84,12 +85,13 @@ TEST_F(TokensTest, ATokenHasExactlyTheClaimsOfTheContract) {
   const auto header = boost::json::parse(from_base64url(token.substr(0, first))).as_object();
   EXPECT_EQ(header.at("alg").as_string(), "HS256");
   const auto claims = boost::json::parse(from_base64url(token.substr(first + 1, second - first - 1))).as_object();
-  EXPECT_EQ(claims.size(), 7U);
+  EXPECT_EQ(claims.size(), 8U);
   EXPECT_EQ(claims.at("iss").as_string(), "test-host");
   EXPECT_EQ(claims.at("sub").as_string(), "tom");
   EXPECT_EQ(claims.at("aud").as_string(), "appmesh-service");
   EXPECT_EQ(claims.at("exp").as_int64() - claims.at("iat").as_int64(), 3600);
   EXPECT_EQ(claims.at("jti").as_string().size(), 32U);
+  EXPECT_EQ(claims.at("sid").as_string().size(), 32U) << "our own";
   EXPECT_EQ(boost::json::serialize(claims.at("resource_access")), R"({"appmesh-service":{"roles":["view"]}})");
   EXPECT_NE(token, issue()) << "two tokens of the same second differ";
 }
@@ -214,9 +216,9 @@ TEST_F(TokensTest, AudiencesAreKeptApart) {
 TEST_F(TokensTest, WhatHappensToAUserCountsAtTheNextRequest) {
   const std::string token = issue();
   ASSERT_TRUE(verify(token));
-  ASSERT_TRUE(home_.users().put_user("tom", {.roles = {"view", "shell"}}, now_));
+  ASSERT_TRUE(home_.users().put_user(kDaemon, "tom", {.roles = std::vector<std::string>{"view", "shell"}}, now_));
   EXPECT_TRUE(verify(token)->principal->may("app-run-sync"));
-  ASSERT_TRUE(home_.users().set_role("shell", {"app-run-async"}));
+  ASSERT_TRUE(home_.users().set_role(kDaemon, "shell", {"app-run-async"}));
   EXPECT_FALSE(verify(token)->principal->may("app-run-sync"));
   ASSERT_TRUE(home_.users().set_locked("tom", true));
   EXPECT_EQ(verify(token).error().kind, ErrorKind::unauthenticated);
@@ -224,7 +226,7 @@ TEST_F(TokensTest, WhatHappensToAUserCountsAtTheNextRequest) {
   EXPECT_TRUE(verify(token));
   ASSERT_TRUE(home_.users().delete_user("tom"));
   EXPECT_EQ(verify(token).error().kind, ErrorKind::not_found);
-  ASSERT_TRUE(home_.users().put_user("tom", {.password = "another 1"}, now_));
+  ASSERT_TRUE(home_.users().put_user(kDaemon, "tom", {.password = "another 1"}, now_));
   EXPECT_FALSE(verify(token)) << "the token was of another tom";
 }
 
@@ -287,12 +289,13 @@ TEST_F(TokensTest, VerifyingWhileUsersAndRevocationsChangeNeverLetsARevokedToken
       });
     }
     for (int i = 0; i < 20; ++i) {
-      EXPECT_TRUE(home_.users().set_role("shell", {"p-" + std::to_string(i)}));
+      EXPECT_TRUE(home_.users().set_role(kDaemon, "shell", {"app-view", i % 2 == 0 ? "app-reg" : "app-chown"}));
       EXPECT_TRUE(revoke(*home_.tokens().verify(issue(), kServiceAudience, now_)->claims));
     }
     EXPECT_TRUE(revoke(*verify(token)->claims));
     revoked = true;
-    for (int i = 0; i < 5; ++i) EXPECT_TRUE(home_.users().set_role("shell", {"q-" + std::to_string(i)}));
+    for (int i = 0; i < 5; ++i)
+      EXPECT_TRUE(home_.users().set_role(kDaemon, "shell", {"app-view", i % 2 == 0 ? "app-run-pty" : "app-control"}));
     stop = true;
   }
   EXPECT_EQ(wrong, 0);

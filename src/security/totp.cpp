@@ -62,13 +62,13 @@ std::optional<std::int64_t> totp_step(const std::string& secret, const std::stri
 }
 
 Result<void> Totp::check(const User& user, const std::string& code, core::WallTime now) {
-  auto step = step_of(user, code, now);
+  auto step = step_of(user, users_.next_totp_secret(user), code, now);
   if (!step) return std::unexpected(std::move(step.error()));
   return {};
 }
 
 Result<void> Totp::use(const User& user, const std::string& code, core::WallTime now) {
-  const auto step = step_of(user, code, now);
+  const auto step = step_of(user, users_.totp_secret(user), code, now);
   if (!step) return std::unexpected(step.error());
   if (!replay_protection_()) return {};
   // A used code is kept beside the void tokens, for as long as it would be good.
@@ -79,8 +79,8 @@ Result<void> Totp::use(const User& user, const std::string& code, core::WallTime
   return {};
 }
 
-Result<std::int64_t> Totp::step_of(const User& user, const std::string& code, core::WallTime now) {
-  auto secret = users_.totp_secret(user);
+Result<std::int64_t> Totp::step_of(const User& user, Result<std::string> secret, const std::string& code,
+                                   core::WallTime now) {
   if (!secret) return std::unexpected(std::move(secret.error()));
   const bool barred = is_barred(user.name, now);
   const auto step = totp_step(*secret, code, now);

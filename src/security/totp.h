@@ -33,8 +33,8 @@ class Totp {
   Totp(const UserDirectory& users, Revocations& revocations, std::function<bool()> replay_protection)
       : users_(users), revocations_(revocations), replay_protection_(std::move(replay_protection)) {}
 
-  // For setting up: a code proves that the user has the secret and may still log in once. Errors: invalid_argument when
-  // the user has no secret, unauthenticated for a wrong code.
+  // For setting up: a code proves that the user has the secret that is to be, and may still log in once. Errors:
+  // invalid_argument when the user has no secret, unauthenticated for a wrong code.
   Result<void> check(const User& user, const std::string& code, core::WallTime now);
   // For logging in: a code is good once (RFC 6238 section 5.2), also across a restart of the daemon.
   Result<void> use(const User& user, const std::string& code, core::WallTime now);
@@ -45,7 +45,8 @@ class Totp {
     int count = 0;
   };
 
-  Result<std::int64_t> step_of(const User& user, const std::string& code, core::WallTime now);
+  Result<std::int64_t> step_of(const User& user, Result<std::string> secret, const std::string& code,
+                               core::WallTime now);
   [[nodiscard]] bool is_barred(const std::string& user, core::WallTime now);
   void count_failure(const std::string& user, core::WallTime now);
 

@@ -66,7 +66,9 @@ TEST_F(TotpUse, ACodeLogsInOnceAlsoAcrossARestart) {
   constexpr std::string_view kKey = "12345678901234567890";  // of kRfcSecret
   std::array<char, 7> code{};
   ASSERT_EQ(oath_totp_generate(kKey.data(), kKey.size(), core::epoch_seconds(now), 30, 0, 6, code.data()), OATH_OK);
+  EXPECT_FALSE(totp().use(admin(), code.data(), now)) << "it is not on yet";
   EXPECT_TRUE(totp().check(admin(), code.data(), now)) << "a check is no use";
+  EXPECT_TRUE(home_.users().enable_totp(admin(), {}, now));
   EXPECT_TRUE(totp().use(admin(), code.data(), now));
   EXPECT_FALSE(totp().use(admin(), code.data(), now + 10s));
   home_.state().flush();
@@ -76,6 +78,7 @@ TEST_F(TotpUse, ACodeLogsInOnceAlsoAcrossARestart) {
 
 TEST_F(TotpUse, AfterTenWrongCodesTheRightOneIsWrongTooForAWhile) {
   constexpr std::int64_t kNow = 1234567890;
+  EXPECT_TRUE(home_.users().enable_totp(admin(), {}, at(kNow)));
   const auto first_failure = at(kNow) - Totp::kFailureWindow + 10s;
   for (int i = 0; i < Totp::kMaxFailures; ++i) EXPECT_FALSE(totp().use(admin(), "000000", first_failure));
   EXPECT_FALSE(totp().use(admin(), "005924", at(kNow)));

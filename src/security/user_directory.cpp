@@ -1,6 +1,7 @@
 #include "security/user_directory.h"
 
 #include <algorithm>
+#include <iterator>
 #include <set>
 #include <utility>
 
@@ -8,7 +9,9 @@
 
 #include "platform/file.h"
 #include "security/passwords.h"
+#include "security/permissions.h"
 #include "security/security_yaml.h"
+#include "security/user_rights.h"
 
 namespace appmesh::security {
 namespace {
@@ -24,6 +27,37 @@ std::unexpected<Error> no_such_user(std::string_view name) {
 
 std::string totp_context(std::string_view user) {
   return fmt::format("totp:{}", user);
+}
+
+// Every token until now is void, but for those of one session. One more than the last epoch: tokens issued since then
+// may carry epoch + 1 although the clock is still behind.
+void end_sessions(User& user, const std::string& kept_session, core::WallTime now) {
+  user.token_epoch = std::max(core::epoch_seconds(now), user.token_epoch + 1);
+  user.kept_session = kept_session;
+}
+
+void forget_factor(User& user, const std::string& kept_session, core::WallTime now) {
+  const bool was_on = std::exchange(user.mfa_enabled, false);
+  user.mfa_key.clear();
+  user.mfa_next.clear();
+  if (was_on) end_sessions(user, kept_session, now);
+}
+
+Result<void> apply(const UserChange& change, User& user, core::WallTime now) {
+  if (change.email) user.email = *change.email;
+  if (change.group) user.group = *change.group;
+  if (change.exec_user) user.exec_user = *change.exec_user;
+  if (change.locked) user.locked = *change.locked;
+  if (change.metadata) user.metadata = *change.metadata;
+  if (change.roles) user.roles = *change.roles;
+  if (change.mfa_enabled && *change.mfa_enabled != user.mfa_enabled) {
+    if (*change.mfa_enabled)
+      return fail(ErrorKind::invalid_argument,
+                  "mfa_enabled: the user switches it on, with a code: POST /appmesh/totp/setup");
+    forget_factor(user, {}, now);
+  }
+  if (user.name == kAdmin && user.locked) return fail(ErrorKind::invalid_argument, "User admin can not be locked");
+  return check_user(user);
 }
 
 }  // namespace
@@ -58,7 +92,8 @@ std::shared_ptr<const Principal> UserSnapshot::principal(std::string_view name) 
 
 std::vector<std::string> UserSnapshot::all_permissions() const {
   std::set<std::string> all;
-  for (const auto& [role, permissions] : roles_) all.insert(permissions.begin(), permissions.end());
+  for (const auto& [role, permissions] : roles_)
+    std::ranges::copy_if(permissions, std::inserter(all, all.end()), is_known_permission);
   return {all.begin(), all.end()};
 }
 
@@ -127,12 +162,15 @@ Result<UserDirectory::Contents> UserDirectory::read() const {
       user.key = std::move(*hashed);
       contents.must_write = true;
     }
-    if (!user.mfa_key.empty() && !user.mfa_key.starts_with(kSealed)) {
-      const std::string sealed = secrets_.seal(user.mfa_key, totp_context(name));
-      wipe(user.mfa_key);
-      user.mfa_key = std::string(kSealed) + sealed;
+    for (std::string* secret : {&user.mfa_key, &user.mfa_next}) {
+      if (secret->empty() || secret->starts_with(kSealed)) continue;
+      const std::string sealed = secrets_.seal(*secret, totp_context(name));
+      wipe(*secret);
+      *secret = std::string(kSealed) + sealed;
       contents.must_write = true;
     }
+    // Older files have one place for a secret, on or not.
+    if (!user.mfa_enabled && !user.mfa_key.empty()) user.mfa_next = std::exchange(user.mfa_key, {});
   }
   return contents;
 }
@@ -159,6 +197,8 @@ Result<void> UserDirectory::change(const std::function<Result<void>(Contents&)>&
   Contents contents{.users = before->users(), .roles = before->roles()};
   if (auto edited = edit(contents); !edited) return edited;
   if (contents.users == before->users() && contents.roles == before->roles()) return {};
+  if (auto kept = keeps_administrator({before->users(), before->roles()}, {contents.users, contents.roles}); !kept)
+    return kept;
   if (auto written = write(contents); !written) return written;
   publish(std::move(contents));
   return {};
@@ -176,20 +216,12 @@ Result<void> UserDirectory::check_new_password(std::string_view password) const 
   return {};
 }
 
-Result<void> UserDirectory::put_user(const std::string& name, UserChange change_to, core::WallTime now) {
-  User user{.name = name,
-            .email = std::move(change_to.email),
-            .group = std::move(change_to.group),
-            .exec_user = std::move(change_to.exec_user),
-            .locked = change_to.locked,
-            .mfa_enabled = change_to.mfa_enabled,
-            .metadata = std::move(change_to.metadata),
-            .token_epoch = core::epoch_seconds(now),
-            .roles = std::move(change_to.roles)};
-  if (auto good = check_user(user); !good) return good;
-  if (name == kAdmin && user.locked) return fail(ErrorKind::invalid_argument, "User admin can not be locked");
+Result<void> UserDirectory::put_user(const Actor& actor, const std::string& name, UserChange change_to,
+                                     core::WallTime now) {
   // Hashed before the writers' lock is taken, and only when it will be used.
+  std::string key;
   if (snapshot()->find(name) == nullptr) {
+    if (auto good = check_user({.name = name}); !good) return good;
     if (!change_to.password || change_to.password->empty()) {
       return fail(ErrorKind::invalid_argument, "key: a new user needs a password");
     }
@@ -197,22 +229,19 @@ Result<void> UserDirectory::put_user(const std::string& name, UserChange change_
     auto hashed = hash_password(*change_to.password);
     wipe(*change_to.password);
     if (!hashed) return std::unexpected(hashed.error());
-    user.key = std::move(*hashed);
+    key = std::move(*hashed);
   }
   return change([&](Contents& contents) -> Result<void> {
     const auto existing = contents.users.find(name);
-    if (existing != contents.users.end()) {
-      user.key = existing->second.key;
-      user.mfa_key = existing->second.mfa_key;
-      user.token_epoch = existing->second.token_epoch;
-    } else if (user.key.empty()) {
+    const User* before = existing == contents.users.end() ? nullptr : &existing->second;
+    if (before == nullptr && key.empty())
       return fail(ErrorKind::conflict, fmt::format("User {} was deleted at the same time", name));
-    } else if (contents.users.size() >= kMaxUsers) {
+    if (before == nullptr && contents.users.size() >= kMaxUsers)
       return fail(ErrorKind::invalid_argument, "There are 10000 users already");
-    }
-    if (user.mfa_enabled && user.mfa_key.empty()) {
-      return fail(ErrorKind::invalid_argument, "mfa_enabled: the user has no TOTP secret yet");
-    }
+    User user = before != nullptr ? *before
+                                  : User{.name = name, .key = std::move(key), .token_epoch = core::epoch_seconds(now)};
+    if (auto good = apply(change_to, user, now); !good) return good;
+    if (auto may = check_user_change({contents.users, contents.roles}, actor, before, user); !may) return may;
     contents.users.insert_or_assign(name, std::move(user));
     return {};
   });
@@ -267,8 +296,7 @@ Result<void> UserDirectory::change_password(std::string_view name, std::string_v
       return fail(ErrorKind::conflict, "The password was changed at the same time");
     }
     found->second.key = std::move(*hashed);
-    // One more than the last epoch: tokens issued since then may carry epoch + 1 although the clock is still behind.
-    found->second.token_epoch = std::max(core::epoch_seconds(now), found->second.token_epoch + 1);
+    end_sessions(found->second, {}, now);
     return {};
   });
   if (!changed) return changed;
@@ -279,8 +307,9 @@ Result<void> UserDirectory::change_password(std::string_view name, std::string_v
   return {};
 }
 
-Result<void> UserDirectory::set_role(const std::string& role, std::vector<std::string> permissions) {
-  if (permissions.empty()) return delete_role(role);
+Result<void> UserDirectory::set_role(const Actor& actor, const std::string& role,
+                                     std::vector<std::string> permissions) {
+  if (permissions.empty()) return delete_role(actor, role);
   if (auto good = check_role(role, permissions); !good) return good;
   std::ranges::sort(permissions);
   permissions.erase(std::ranges::unique(permissions).begin(), permissions.end());
@@ -288,14 +317,18 @@ Result<void> UserDirectory::set_role(const std::string& role, std::vector<std::s
     if (!contents.roles.contains(role) && contents.roles.size() >= kMaxRoles) {
       return fail(ErrorKind::invalid_argument, "There are 1000 roles already");
     }
+    if (auto may = check_role_change({contents.users, contents.roles}, actor, role, permissions); !may) return may;
     contents.roles.insert_or_assign(role, std::move(permissions));
     return {};
   });
 }
 
-Result<void> UserDirectory::delete_role(std::string_view role) {
+Result<void> UserDirectory::delete_role(const Actor& actor, std::string_view role) {
   return change([&](Contents& contents) -> Result<void> {
-    if (const auto found = contents.roles.find(role); found != contents.roles.end()) contents.roles.erase(found);
+    const auto found = contents.roles.find(role);
+    if (found == contents.roles.end()) return {};
+    if (auto may = check_role_change({contents.users, contents.roles}, actor, role, {}); !may) return may;
+    contents.roles.erase(found);
     return {};
   });
 }
@@ -313,37 +346,46 @@ Result<void> UserDirectory::set_totp_secret(std::string_view name, std::string_v
   return change([&](Contents& contents) -> Result<void> {
     const auto found = contents.users.find(name);
     if (found == contents.users.end()) return no_such_user(name);
-    found->second.mfa_key = std::move(sealed);
-    found->second.mfa_enabled = false;
+    found->second.mfa_next = std::move(sealed);
     return {};
   });
 }
 
-Result<void> UserDirectory::enable_totp(std::string_view name) {
+Result<void> UserDirectory::enable_totp(const User& confirmed, const std::string& kept_session, core::WallTime now) {
   return change([&](Contents& contents) -> Result<void> {
-    const auto found = contents.users.find(name);
-    if (found == contents.users.end()) return no_such_user(name);
-    if (found->second.mfa_key.empty()) return fail(ErrorKind::invalid_argument, "The user has no TOTP secret");
-    found->second.mfa_enabled = true;
+    const auto found = contents.users.find(confirmed.name);
+    if (found == contents.users.end()) return no_such_user(confirmed.name);
+    User& user = found->second;
+    if (confirmed.mfa_next.empty()) return fail(ErrorKind::invalid_argument, "The user has no TOTP secret");
+    if (user.mfa_next != confirmed.mfa_next)
+      return fail(ErrorKind::conflict, "The TOTP secret was changed at the same time");
+    user.mfa_key = std::exchange(user.mfa_next, {});
+    user.mfa_enabled = true;
+    end_sessions(user, kept_session, now);
     return {};
   });
 }
 
-Result<void> UserDirectory::disable_totp(std::string_view name) {
+Result<void> UserDirectory::disable_totp(std::string_view name, const std::string& kept_session, core::WallTime now) {
   return change([&](Contents& contents) -> Result<void> {
     const auto found = contents.users.find(name);
     if (found == contents.users.end()) return no_such_user(name);
-    found->second.mfa_key.clear();
-    found->second.mfa_enabled = false;
+    forget_factor(found->second, kept_session, now);
     return {};
   });
 }
 
 Result<std::string> UserDirectory::totp_secret(const User& user) const {
-  if (!user.mfa_key.starts_with(kSealed)) {
-    return fail(ErrorKind::invalid_argument, "The user has no TOTP secret");
-  }
-  return secrets_.unseal(std::string_view(user.mfa_key).substr(kSealed.size()), totp_context(user.name));
+  return unseal_totp(user, user.mfa_key);
+}
+
+Result<std::string> UserDirectory::next_totp_secret(const User& user) const {
+  return unseal_totp(user, user.mfa_next);
+}
+
+Result<std::string> UserDirectory::unseal_totp(const User& user, const std::string& sealed) const {
+  if (!sealed.starts_with(kSealed)) return fail(ErrorKind::invalid_argument, "The user has no TOTP secret");
+  return secrets_.unseal(std::string_view(sealed).substr(kSealed.size()), totp_context(user.name));
 }
 
 }  // namespace appmesh::security

@@ -30,28 +30,37 @@ struct User {
   std::string email;
   std::string group;
   std::string exec_user;
-  std::string key;      // a hash, see passwords.h; empty: nobody can log in with a password
-  std::string mfa_key;  // sealed; see UserDirectory::totp_secret()
+  std::string key;       // a hash, see passwords.h; empty: nobody can log in with a password
+  std::string mfa_key;   // sealed, of the factor that is on; see UserDirectory::totp_secret()
+  std::string mfa_next;  // sealed, of one that is being set up
   bool locked = false;
   bool mfa_enabled = false;
   std::optional<std::string> metadata;
-  std::int64_t token_epoch = 0;  // epoch seconds; tokens issued then or earlier are void
+  std::int64_t token_epoch = 0;  // epoch seconds; tokens issued then or earlier are void, but for those of
+  std::string kept_session;      // the one that made the change
   std::vector<std::string> roles;
 
   bool operator==(const User&) const = default;
 };
 
-// What PUT /user/{u} may say. Absent fields take their defaults.
+// What PUT /user/{u} may say. An absent field stays as it is; of a new user it is empty.
 struct UserChange {
   std::optional<std::string> password;  // plain; only used for a new user
-  std::string email;
-  std::string group;
-  std::string exec_user;
-  bool locked = false;
-  bool mfa_enabled = false;
+  std::optional<std::string> email;
+  std::optional<std::string> group;
+  std::optional<std::string> exec_user;
+  std::optional<bool> locked;
+  std::optional<bool> mfa_enabled;
   std::optional<std::string> metadata;
-  std::vector<std::string> roles;
+  std::optional<std::vector<std::string>> roles;
 };
+
+// On whose account a change is made: see user_rights.h for what it may contain.
+struct Actor {
+  std::string user;  // empty: the daemon itself
+  [[nodiscard]] bool is_daemon() const { return user.empty(); }
+};
+inline const Actor kDaemon;
 
 using RoleMap = std::map<std::string, std::vector<std::string>, std::less<>>;  // permissions sorted, without doubles
 
@@ -66,7 +75,7 @@ class UserSnapshot {
   [[nodiscard]] const std::map<std::string, User, std::less<>>& users() const { return users_; }
   [[nodiscard]] const RoleMap& roles() const { return roles_; }
   [[nodiscard]] std::uint64_t generation() const { return generation_; }
-  [[nodiscard]] std::vector<std::string> all_permissions() const;  // sorted union over the roles
+  [[nodiscard]] std::vector<std::string> all_permissions() const;  // sorted union over the roles, of those that exist
   [[nodiscard]] std::vector<std::string> groups() const;           // sorted, without the empty one
 
  private:
@@ -100,9 +109,10 @@ class UserDirectory {
 
   Result<void> reload();  // SIGHUP; on an error nothing changes
 
-  // docs/wire.md#users. A new user needs a password; an existing one keeps key, mfa_key and token_epoch. A new user's
-  // epoch is `now`, so that tokens of a deleted namesake stay void.
-  Result<void> put_user(const std::string& name, UserChange change_to, core::WallTime now);
+  // docs/wire.md#users. A new user needs a password; an existing one keeps what the change does not say, and key and
+  // mfa_key. A new user's epoch is `now`, so that tokens of a deleted namesake stay void. Errors: also
+  // permission_denied for what the actor may not give or take.
+  Result<void> put_user(const Actor& actor, const std::string& name, UserChange change_to, core::WallTime now);
   // For the first start: gives a user that has no key this one. Error conflict when it has one.
   Result<void> set_first_key(std::string_view name, std::string key);
   Result<void> delete_user(std::string_view name);  // not the administrator
@@ -110,17 +120,22 @@ class UserDirectory {
   // Voids every token that the user has. A wrong old password is invalid_argument; `now` becomes the token epoch.
   Result<void> change_password(std::string_view name, std::string_view old_password, std::string_view new_password,
                                core::WallTime now);
-  Result<void> set_role(const std::string& role, std::vector<std::string> permissions);  // empty: deletes
-  Result<void> delete_role(std::string_view role);                                       // absent: success
+  // Empty: deletes. Errors: also an id that is no permission, and what the actor may not give or take.
+  Result<void> set_role(const Actor& actor, const std::string& role, std::vector<std::string> permissions);
+  Result<void> delete_role(const Actor& actor, std::string_view role);  // absent: success
 
   // Replaces a hash by a stronger one of the same password; does nothing when the key is no longer `old_key`.
   Result<void> replace_key(std::string_view name, std::string_view old_key, std::string new_key);
 
-  // A new TOTP secret (base32) replaces the old one and switches the second factor off until it is confirmed.
+  // A TOTP secret (base32) to be confirmed; the one that is on stays on until then.
   Result<void> set_totp_secret(std::string_view name, std::string_view secret);
-  Result<void> enable_totp(std::string_view name);   // invalid_argument without a secret
-  Result<void> disable_totp(std::string_view name);  // forgets the secret
+  // Of these two each ends every session of the user but `kept_session` (empty: every one).
+  // The secret that `confirmed` has waiting becomes the factor. Error conflict: it has another one by now.
+  Result<void> enable_totp(const User& confirmed, const std::string& kept_session, core::WallTime now);
+  Result<void> disable_totp(std::string_view name, const std::string& kept_session, core::WallTime now);
+  // Errors: invalid_argument when there is none.
   [[nodiscard]] Result<std::string> totp_secret(const User& user) const;
+  [[nodiscard]] Result<std::string> next_totp_secret(const User& user) const;
 
   UserDirectory(const UserDirectory&) = delete;
   UserDirectory& operator=(const UserDirectory&) = delete;
@@ -134,11 +149,13 @@ class UserDirectory {
 
   UserDirectory(Options options, const store::SecretBox& secrets);
   [[nodiscard]] Result<Contents> read() const;
-  // Runs `edit` on a copy, writes the copy and publishes it. Nothing changes when edit or the disk fails.
+  // Runs `edit` on a copy, writes the copy and publishes it. Nothing changes when edit or the disk fails, or when no
+  // administrator would be left.
   Result<void> change(const std::function<Result<void>(Contents&)>& edit);
   Result<void> write(const Contents& contents) const;
   void publish(Contents contents);
   [[nodiscard]] Result<void> check_new_password(std::string_view password) const;
+  [[nodiscard]] Result<std::string> unseal_totp(const User& user, const std::string& sealed) const;
 
   const Options options_;
   const store::SecretBox& secrets_;

@@ -16,10 +16,10 @@ using testing::Not;
 class UserDirectoryTest : public testing::Test {
  protected:
   UserChange change(std::string password = "s3cret Pass") {
-    return {.password = std::move(password), .group = "dev", .roles = {"view"}};
+    return {.password = std::move(password), .group = "dev", .roles = std::vector<std::string>{"view"}};
   }
   void put(const std::string& name) {
-    const auto done = home_.users().put_user(name, change(), platform::wall_now());
+    const auto done = home_.users().put_user(kDaemon, name, change(), platform::wall_now());
     ASSERT_TRUE(done) << done.error().message;
   }
   const User* find(const std::string& name) {
@@ -85,25 +85,26 @@ TEST_F(UserDirectoryTest, ChangesAreOnDiskAndSurviveAReopen) {
   user.email = "a@b: \"quoted\" \\ #x";
   user.metadata = "line one\nline two: ü";
   user.exec_user = "nobody";
-  ASSERT_TRUE(home_.users().put_user("123", std::move(user), platform::wall_now()));
-  ASSERT_TRUE(home_.users().set_role("true", {"x-b", "x-a", "x-b"}));
+  ASSERT_TRUE(home_.users().put_user(kDaemon, "123", std::move(user), platform::wall_now()));
+  ASSERT_TRUE(home_.users().set_role(kDaemon, "true", {"app-view", "app-reg", "app-view"}));
   const User before = *find("123");
   home_.open();
   ASSERT_NE(find("123"), nullptr);
   EXPECT_EQ(*find("123"), before);
-  EXPECT_THAT(kept_->roles().at("true"), ElementsAre("x-a", "x-b"));
+  EXPECT_THAT(kept_->roles().at("true"), ElementsAre("app-reg", "app-view"));
 }
 
 TEST_F(UserDirectoryTest, ANewUserNeedsAPasswordAndAnExistingOneKeepsHis) {
   home_.open();
   auto without = change();
   without.password.reset();
-  EXPECT_EQ(home_.users().put_user("tom", without, platform::wall_now()).error().kind, ErrorKind::invalid_argument);
+  EXPECT_EQ(home_.users().put_user(kDaemon, "tom", without, platform::wall_now()).error().kind,
+            ErrorKind::invalid_argument);
   put("tom");
   const User before = *find("tom");
-  without.roles = {"view", "shell"};
+  without.roles = std::vector<std::string>{"view", "shell"};
   without.group = "ops";
-  ASSERT_TRUE(home_.users().put_user("tom", without, platform::wall_now()));
+  ASSERT_TRUE(home_.users().put_user(kDaemon, "tom", without, platform::wall_now()));
   EXPECT_EQ(find("tom")->key, before.key);
   EXPECT_EQ(find("tom")->token_epoch, before.token_epoch);
   EXPECT_EQ(find("tom")->group, "ops");
@@ -116,16 +117,17 @@ TEST_F(UserDirectoryTest, BadUsersAreRefusedWithTheFieldAndLeaveNothingBehind) {
   for (const std::string& name :
        {std::string(), std::string("a b"), std::string("a/b"), std::string("a:b"), std::string("a*"),
         std::string("self"), std::string("."), std::string(".."), std::string(200, 'x'), std::string("a\nb")}) {
-    const auto refused = home_.users().put_user(name, change(), platform::wall_now());
+    const auto refused = home_.users().put_user(kDaemon, name, change(), platform::wall_now());
     ASSERT_FALSE(refused) << name;
     EXPECT_THAT(refused.error().message, HasSubstr("user name"));
   }
   auto bad = change();
   bad.email = std::string(300, 'x');
-  EXPECT_THAT(home_.users().put_user("tom", bad, platform::wall_now()).error().message, HasSubstr("email"));
+  EXPECT_THAT(home_.users().put_user(kDaemon, "tom", bad, platform::wall_now()).error().message, HasSubstr("email"));
   bad = change();
   bad.mfa_enabled = true;
-  EXPECT_THAT(home_.users().put_user("tom", bad, platform::wall_now()).error().message, HasSubstr("mfa_enabled"));
+  EXPECT_THAT(home_.users().put_user(kDaemon, "tom", bad, platform::wall_now()).error().message,
+              HasSubstr("mfa_enabled"));
   EXPECT_EQ(home_.read_security_yaml(), file);
   EXPECT_EQ(home_.users().snapshot()->users().size(), 1U);
 }
@@ -136,7 +138,8 @@ TEST_F(UserDirectoryTest, AdminCanBeNeitherLockedNorDeleted) {
   EXPECT_EQ(home_.users().delete_user("admin").error().kind, ErrorKind::invalid_argument);
   auto locked = change();
   locked.locked = true;
-  EXPECT_EQ(home_.users().put_user("admin", locked, platform::wall_now()).error().kind, ErrorKind::invalid_argument);
+  EXPECT_EQ(home_.users().put_user(kDaemon, "admin", locked, platform::wall_now()).error().kind,
+            ErrorKind::invalid_argument);
   EXPECT_TRUE(home_.users().set_locked("admin", false));
   EXPECT_EQ(home_.users().set_locked("nobody", true).error().kind, ErrorKind::not_found);
   EXPECT_EQ(home_.users().delete_user("nobody").error().kind, ErrorKind::not_found);
@@ -159,12 +162,12 @@ TEST_F(UserDirectoryTest, APasswordChangeNeedsTheOldOneAndMovesTheEpoch) {
 
 TEST_F(UserDirectoryTest, AnEmptyRoleIsDeletedAndDeletingAnUnknownOneSucceeds) {
   home_.open();
-  ASSERT_TRUE(home_.users().set_role("extra", {"app-view"}));
-  ASSERT_TRUE(home_.users().set_role("extra", {}));
+  ASSERT_TRUE(home_.users().set_role(kDaemon, "extra", {"app-view"}));
+  ASSERT_TRUE(home_.users().set_role(kDaemon, "extra", {}));
   EXPECT_FALSE(home_.users().snapshot()->roles().contains("extra"));
-  EXPECT_TRUE(home_.users().delete_role("extra"));
-  EXPECT_FALSE(home_.users().set_role("extra", {"has space"}));
-  EXPECT_FALSE(home_.users().set_role("a/b", {"app-view"}));
+  EXPECT_TRUE(home_.users().delete_role(kDaemon, "extra"));
+  EXPECT_FALSE(home_.users().set_role(kDaemon, "extra", {"has space"}));
+  EXPECT_FALSE(home_.users().set_role(kDaemon, "a/b", {"app-view"}));
 }
 
 TEST_F(UserDirectoryTest, AChangeThatCannotBeSavedIsNotVisible) {
@@ -196,10 +199,15 @@ TEST_F(UserDirectoryTest, AReloadTakesAnEditedFileAndABrokenOneChangesNothing) {
 }
 
 TEST_F(UserDirectoryTest, TotpSecretsOfAHandWrittenFileAreSealedForTheirUser) {
-  home_.write_security_yaml("Users:\n  mesh: {key: plain-text-7, mfa_enabled: true, mfa_key: JBSWY3DPEHPK3PXP}\n");
+  home_.write_security_yaml(
+      "Users:\n  mesh: {key: plain-text-7, mfa_enabled: true, mfa_key: JBSWY3DPEHPK3PXP}\n"
+      "  waiting: {key: plain-text-8, mfa_key: KRUGKIDROVUWG2ZA}\n");
   home_.open();
   EXPECT_THAT(home_.read_security_yaml(), Not(HasSubstr("JBSWY3DPEHPK3PXP")));
+  EXPECT_THAT(home_.read_security_yaml(), Not(HasSubstr("KRUGKIDROVUWG2ZA")));
   EXPECT_EQ(home_.users().totp_secret(*find("mesh")).value(), "JBSWY3DPEHPK3PXP");
+  EXPECT_EQ(home_.users().next_totp_secret(*find("waiting")).value(), "KRUGKIDROVUWG2ZA");
+  EXPECT_FALSE(home_.users().totp_secret(*find("waiting"))) << "not on";
   User other = *find("mesh");
   other.name = "eva";
   EXPECT_FALSE(home_.users().totp_secret(other)) << "sealed for one user, worth nothing to another";

@@ -90,8 +90,20 @@ void Client::validate_totp(std::string_view user, std::string_view challenge, st
   take_token(send("POST", "/appmesh/totp/validate", {}, wire::write_json(body.json())));
 }
 
-std::string Client::new_totp_secret() {
-  const App reply(detail::parse_object(send("POST", "/appmesh/totp/secret")));
+namespace {
+
+Request with_code(std::string path, std::string_view code) {
+  Request request;
+  request.method = "POST";
+  request.path = std::move(path);
+  if (!code.empty()) request.headers.emplace_back("X-Totp-Code", code);
+  return request;
+}
+
+}  // namespace
+
+std::string Client::new_totp_secret(std::string_view current_code) {
+  const App reply(detail::parse_object(call(with_code("/appmesh/totp/secret", current_code))));
   const auto address = base64url_decode(reply.text("mfa_uri").value_or(""));
   if (!address || !address->starts_with("otpauth://")) {
     throw ClientError(ErrorKind::kProtocol, "the server's answer holds no mfa_uri");
@@ -100,15 +112,11 @@ std::string Client::new_totp_secret() {
 }
 
 void Client::enable_totp(std::string_view code) {
-  Request request;
-  request.method = "POST";
-  request.path = "/appmesh/totp/setup";
-  request.headers.emplace_back("X-Totp-Code", code);
-  take_token(call(std::move(request)));
+  take_token(call(with_code("/appmesh/totp/setup", code)));
 }
 
-void Client::disable_totp(std::string_view user) {
-  send("POST", "/appmesh/totp/" + percent_encode(user) + "/disable");
+void Client::disable_totp(std::string_view user, std::string_view current_code) {
+  call(with_code("/appmesh/totp/" + percent_encode(user) + "/disable", current_code));
 }
 
 boost::json::object Client::authenticate(std::string_view permission, std::string_view audience) {

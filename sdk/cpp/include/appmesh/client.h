@@ -98,9 +98,10 @@ class Client {
   void validate_totp(std::string_view user, std::string_view challenge, std::string_view code,
                      std::chrono::seconds expire = std::chrono::seconds{0});
   // The second factor: a new secret as an otpauth:// address, then a first code switches it on and renews the token.
-  std::string new_totp_secret();
+  // While a second factor is on, the daemon wants a code of it, unless the login with one was not long ago.
+  std::string new_totp_secret(std::string_view current_code = {});
   void enable_totp(std::string_view code);
-  void disable_totp(std::string_view user = "self");
+  void disable_totp(std::string_view user = "self", std::string_view current_code = {});
   boost::json::object authenticate(std::string_view permission = {}, std::string_view audience = {});
   void renew(std::chrono::seconds expire = std::chrono::seconds{0});
   void logoff();
