@@ -11,9 +11,9 @@ Error no_such_app(std::string_view name) {
 bool may_access(const security::UserDirectory& users, const security::Principal& caller, const core::AppDefinition& app,
                 core::Access access) {
   // Most callers look at their own apps, or are the administrator: no need to look the owner up.
-  if (app.owner.empty() || app.owner == caller.user || caller.user == security::kAdmin) return true;
+  if (app.owner.empty() || app.owner == caller.as_owner || caller.user == security::kAdmin) return true;
   const auto snapshot = users.snapshot();
-  const security::User* owner = snapshot->find(app.owner);
+  const security::User* owner = snapshot->find_owner(app.owner);
   return core::may_access(caller.caller(),
                           {.owner = app.owner,
                            .owner_group = owner == nullptr ? std::string_view{} : std::string_view(owner->group),

@@ -6,6 +6,8 @@
 #include <appmesh/wire/json_text.h>
 #include <fmt/format.h>
 
+#include "core/access.h"
+
 namespace appmesh::api {
 
 namespace {
@@ -80,6 +82,7 @@ constexpr std::chrono::seconds kOutputSizeLife{1};
 boost::json::object picture_json(const engine::AppView& app, const TimeText& time_text) {
   const core::AppDefinition& definition = *app.definition;
   boost::json::object json = core::write_definition(definition, core::SecretFields::omit);
+  if (!definition.owner.empty()) json["owner"] = core::name_of_owner(definition.owner);
   json["status"] = static_cast<int>(app.status);
   json["health"] = app.healthy ? 0 : 1;
   json["starts"] = app.starts;

@@ -128,7 +128,7 @@ awaitable<Response> register_app(const AppRoutes& wiring, Context& context) {
     const auto& before = (*writable)->definition;
     if (!owns(*context.principal, *before) || before->owner.empty()) expected.definition = before;
   } else {
-    definition.owner = context.principal->user;
+    definition.owner = context.principal->as_owner;
   }
   const std::string name = definition.name;
 
@@ -167,10 +167,11 @@ awaitable<Response> change_owner(const AppRoutes& wiring, Context& context) {
   if (!app) co_return error_response(app.error());
   const std::string owner(context.request.query_value("user").value_or(""));
   if (owner.empty()) co_return error_response({ErrorKind::invalid_argument, "query 'user': required", {}});
-  if (wiring.users.snapshot()->find(owner) == nullptr)
-    co_return error_response({ErrorKind::not_found, fmt::format("No such user: {}", owner), {}});
+  const auto users = wiring.users.snapshot();
+  const security::User* next = users->find(owner);
+  if (next == nullptr) co_return error_response({ErrorKind::not_found, fmt::format("No such user: {}", owner), {}});
   const auto& before = (*app)->definition;
-  auto given = with_owner(*before, *context.principal, wiring.os_user, owner);
+  auto given = with_owner(*before, *context.principal, wiring.os_user, next->as_owner());
   if (!given) co_return error_response(given.error());
   const bool without_secrets = given->sec_env != before->sec_env;
   const auto changed = co_await on_engine<engine::AppViewPtr>([&](auto done) {
@@ -178,7 +179,7 @@ awaitable<Response> change_owner(const AppRoutes& wiring, Context& context) {
                                std::move(done));
   });
   if (!changed) co_return error_response(changed.error());
-  spdlog::info("application {} of {} was given to {} by {}", before->name, before->owner, owner,
+  spdlog::info("application {} of {} was given to {} by {}", before->name, core::name_of_owner(before->owner), owner,
                context.principal->user);
   Response response = message_response(fmt::format("Application <{}> is of <{}> now.", before->name, owner));
   if (without_secrets) response.add_header("X-Omitted-Fields", "sec_env");
@@ -209,7 +210,7 @@ awaitable<Response> remove_app(const AppRoutes& wiring, Context& context) {
   const auto app = find_app(wiring, context, core::Access::write);
   if (!app) co_return error_response(app.error());
   const core::AppDefinition& definition = *(*app)->definition;
-  if (definition.owner != context.principal->user)
+  if (definition.owner != context.principal->as_owner)
     if (const auto allowed = security::require_permission(*context.principal, "app-delete"); !allowed)
       co_return error_response(allowed.error());
   const auto force = query_flag(context.request, "force");

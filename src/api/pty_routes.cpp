@@ -88,7 +88,7 @@ std::string ending(const Result<engine::FinishedRun>& finished) {
 // Asks for a run, or for an older one; `ask` is given both answers to come.
 template <typename Ask>
 awaitable<Response> visit(const PtyRoutes& wiring, Context& context, std::string_view action, Ask ask) {
-  auto os_user = wiring.os_user(context.principal->user);
+  auto os_user = wiring.os_user(context.principal->as_owner);
   if (!os_user) co_return error_response(os_user.error());
   auto visit = std::make_shared<Visit>(wiring, security::AuditEvent{.action = {},
                                                                     .user = context.principal->user,
@@ -132,16 +132,15 @@ awaitable<Response> visit(const PtyRoutes& wiring, Context& context, std::string
 awaitable<Response> open_terminal(const PtyRoutes& wiring, Context& context) {
   if (!context.request.wants_socket)
     co_return message_response(fmt::format("Open it as a WebSocket with the sub-protocol {}", kSocketProtocol), 426);
-  const std::string& user = context.principal->user;
   if (const auto name = context.request.query_value("attach")) {
     const auto app = wiring.engine.directory().find(std::string(*name));
-    if (app == nullptr || !app->on_demand || app->definition->owner != user)
+    if (app == nullptr || !app->on_demand || app->definition->owner != context.principal->as_owner)
       co_return error_response(no_such_app(*name));
     co_return co_await visit(wiring, context, kAttached, [&](auto attached, auto finished) {
       wiring.engine.attach_terminal(std::string(*name), app->generation, std::move(attached), std::move(finished));
     });
   }
-  auto run = read_request(context.request, user);
+  auto run = read_request(context.request, context.principal->as_owner);
   if (!run) co_return error_response(run.error());
   co_return co_await visit(wiring, context, kStarted, [&](auto started, auto finished) {
     wiring.engine.run(std::move(*run), std::move(started), std::move(finished));

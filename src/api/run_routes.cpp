@@ -80,7 +80,7 @@ Result<engine::OnDemandRequest> read_run(const AppRoutes& wiring, const Context&
   if (!run.definition.docker_image.empty())
     return fail(ErrorKind::invalid_argument, "field 'docker_image': containers cannot be run on demand");
   if (run.definition.command.empty()) return fail(ErrorKind::invalid_argument, "field 'command': required");
-  run.definition.owner = context.principal->user;
+  run.definition.owner = context.principal->as_owner;
   return run;
 }
 
@@ -101,7 +101,7 @@ class ShellLine {
                .peer = context.request.peer,
                .app = {},
                .run_id = {},
-               .os_user = wiring.os_user(context.principal->user).value_or(std::string()),
+               .os_user = wiring.os_user(context.principal->as_owner).value_or(std::string()),
                .exit_code = {}} {}
 
   void started(const Result<engine::RunTicket>& ticket) {

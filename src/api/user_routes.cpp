@@ -68,7 +68,7 @@ Result<std::vector<std::string>> read_names(const json::value& value, std::strin
 Result<security::UserChange> read_user(const json::object& body, std::string_view source) {
   if (auto known = refuse_unknown_fields(
           body, {"name", "key", "email", "group", "exec_user", "locked", "mfa_enabled", "metadata", "roles"},
-          {"mfa_key", "token_epoch", "audience"});
+          {"id", "mfa_key", "token_epoch", "audience"});
       !known)
     return std::unexpected(known.error());
   security::UserChange user;
@@ -347,6 +347,7 @@ json::object user_json(const security::User& user) {
                     {"locked", user.locked},
                     {"mfa_enabled", user.mfa_enabled},
                     {"roles", to_array(user.roles)}};
+  if (!user.id.empty()) body["id"] = user.id;
   if (user.metadata) body["metadata"] = *user.metadata;
   if (user.token_epoch != 0) body["token_epoch"] = user.token_epoch;
   return body;

@@ -8,8 +8,14 @@ namespace appmesh::core {
 
 enum class Access : std::uint8_t { read, write };
 
+// Whom an app belongs to, as its definition says it: the name of a user, and behind a '/', which no name holds, the id
+// of an account that a name was given to later. So what a deleted user owned is not their namesake's.
+[[nodiscard]] constexpr std::string_view name_of_owner(std::string_view owner) {
+  return owner.substr(0, owner.find('/'));
+}
+
 struct Caller {
-  std::string_view user;
+  std::string_view user;  // as an owner
   std::string_view group;
 };
 

@@ -65,7 +65,7 @@ struct DurationText {
 
 struct AppDefinition {
   std::string name;
-  std::string owner;
+  std::string owner;  // see name_of_owner() in access.h
   std::string command;
   std::string description;
   std::string working_dir;

@@ -9,6 +9,7 @@
 #include <boost/json/serialize.hpp>
 #include <fmt/format.h>
 
+#include "core/access.h"
 #include "core/app_definition.h"
 #include "core/field_reader.h"
 #include "core/line_pattern.h"
@@ -21,6 +22,7 @@ namespace {
 namespace json = boost::json;
 
 constexpr std::size_t kLongestName = 128;
+constexpr std::size_t kLongestOwner = kLongestName + 65;  // with an id
 constexpr std::size_t kLongestCommand = 2047;
 constexpr std::size_t kLongestText = 4095;
 constexpr std::size_t kMostEntries = 64;            // of control and depends_on
@@ -219,7 +221,9 @@ Result<ParsedDefinition> parse_definition(const json::object& object, std::strin
   constexpr std::int64_t kAny = std::numeric_limits<std::int64_t>::max();
 
   read_name(fields, d.name);
-  fields.text("owner", d.owner, kLongestName);
+  fields.text("owner", d.owner, kLongestOwner);
+  if (name_of_owner(d.owner).size() > kLongestName)
+    fields.refuse("owner", fmt::format("longer than {} bytes", kLongestName));
   fields.text("command", d.command, kLongestCommand);
   fields.text("description", d.description, kLongestText);
   fields.text("working_dir", d.working_dir, kLongestText);

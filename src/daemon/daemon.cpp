@@ -17,6 +17,7 @@
 #include "api/routes.h"
 #include "api/service.h"
 #include "api/token_authenticator.h"
+#include "core/access.h"
 #include "core/version.h"
 #include "daemon/log.h"
 #include "daemon/metrics_wiring.h"
@@ -130,15 +131,17 @@ engine::EngineOptions engine_options(const CommandLine& line, const store::HomeP
 Result<std::string> exec_user(const store::Settings& settings, const security::UserSnapshot& users,
                               const std::string& owner) {
   if (::geteuid() != 0 || settings.base.disable_exec_user) return std::string{};
-  const security::User* user = owner.empty() ? nullptr : users.find(owner);
+  const security::User* user = owner.empty() ? nullptr : users.find_owner(owner);
   if (user != nullptr && !user->exec_user.empty()) return user->exec_user;
   if (!settings.base.default_exec_user.empty() || owner.empty() || owner == security::kAdmin)
     return settings.base.default_exec_user;
-  if (user == nullptr) return fail(ErrorKind::not_found, fmt::format("user: the owner {} is no user any more", owner));
+  if (user == nullptr)
+    return fail(ErrorKind::not_found,
+                fmt::format("user: the owner {} is no user any more", core::name_of_owner(owner)));
   return fail(ErrorKind::precondition_failed,
               fmt::format("user: {} has no exec_user, and BaseConfig.DefaultExecUser is not set: one of them must say "
                           "whose processes these are",
-                          owner));
+                          core::name_of_owner(owner)));
 }
 
 transport::TlsOptions tls_options(const store::Settings::Ssl& ssl) {

@@ -77,7 +77,8 @@ Result<std::unique_ptr<Identity>> Identity::open(const store::HomePaths& paths, 
   identity->revocations_ = std::move(*revocations);
   auto tokens = Tokens::make({.secret = std::move(options.jwt_secret),
                               .issuer = std::move(options.issuer),
-                              .audiences = std::move(options.audiences)},
+                              .audiences = std::move(options.audiences),
+                              .home = identity->secrets_.home_id()},
                              *identity->users_, *identity->revocations_);
   if (!tokens) return std::unexpected(tokens.error());
   identity->tokens_ = std::move(*tokens);

@@ -15,6 +15,7 @@ namespace appmesh::security {
 
 struct Principal {
   std::string user;
+  std::string as_owner;  // what the definitions of this user's apps say
   std::string group;
   std::string exec_user;                 // OS user of this user's apps; empty: the daemon's default
   std::vector<std::string> roles;        // names, as the user has them
@@ -24,7 +25,7 @@ struct Principal {
     return std::ranges::binary_search(permissions, permission, std::less<>{});
   }
   // For the ownership rule of apps (core/access.h). Valid as long as this principal.
-  [[nodiscard]] core::Caller caller() const { return {.user = user, .group = group}; }
+  [[nodiscard]] core::Caller caller() const { return {.user = as_owner, .group = group}; }
 };
 
 // Error permission_denied with the text of docs/wire.md#rest.

@@ -1,6 +1,7 @@
 #include "security/security_yaml.h"
 
 #include <algorithm>
+#include <cctype>
 #include <optional>
 #include <utility>
 
@@ -76,7 +77,8 @@ Result<User> read_user(const std::string& name, const YAML::Node& node) {
   if (!node.IsMap()) return bad(where, "value", "must be a map");
   User user{.name = name};
   std::string metadata;
-  for (auto [field, target] : {std::pair{"email", &user.email},
+  for (auto [field, target] : {std::pair{"id", &user.id},
+                               {"email", &user.email},
                                {"group", &user.group},
                                {"exec_user", &user.exec_user},
                                {"key", &user.key},
@@ -100,8 +102,15 @@ Result<User> read_user(const std::string& name, const YAML::Node& node) {
 Result<SecurityDocument> read_document(const YAML::Node& root) {
   SecurityDocument document;
   if (!root.IsMap()) return bad("document", "value", "must be a map with Users and Roles");
+  auto retired = read_list(root["Retired"], "document", "Retired");
+  if (!retired) return std::unexpected(retired.error());
+  for (auto& name : *retired) {
+    if (!is_name(name)) return bad("document", "Retired", "must be a list of names");
+    document.retired.insert(std::move(name));
+  }
   const YAML::Node users = root["Users"];
   const YAML::Node roles = root["Roles"];
+  std::set<std::string, std::less<>> ids;
   if (users && !users.IsNull()) {
     if (!users.IsMap()) return bad("Users", "value", "must be a map");
     if (users.size() > kMaxUsers) return bad("Users", "value", "more than 10000 users");
@@ -109,6 +118,8 @@ Result<SecurityDocument> read_document(const YAML::Node& root) {
       if (!entry.first.IsScalar()) return bad("Users", "name", "must be a single value");
       auto user = read_user(entry.first.Scalar(), entry.second);
       if (!user) return std::unexpected(user.error());
+      if (!user->id.empty() && !ids.insert(user->id).second)
+        return bad("Users." + user->name, "id", "another user has the same");
       if (!document.users.emplace(user->name, *user).second) return bad("Users", user->name, "appears twice");
     }
   }
@@ -145,7 +156,8 @@ Result<SecurityDocument> parse_security_yaml(const std::string& text) {
   }
 }
 
-std::string format_security_yaml(const std::map<std::string, User, std::less<>>& users, const RoleMap& roles) {
+std::string format_security_yaml(const std::map<std::string, User, std::less<>>& users, const RoleMap& roles,
+                                 const std::set<std::string, std::less<>>& retired) {
   YAML::Emitter out;
   const auto text = [&](const char* key, const std::string& value) {
     out << YAML::Key << key << YAML::Value << YAML::DoubleQuoted << value;
@@ -159,6 +171,7 @@ std::string format_security_yaml(const std::map<std::string, User, std::less<>>&
   out << YAML::Key << "Users" << YAML::Value << YAML::BeginMap;
   for (const auto& [name, user] : users) {
     out << YAML::Key << YAML::DoubleQuoted << name << YAML::Value << YAML::BeginMap;
+    if (!user.id.empty()) text("id", user.id);
     text("key", user.key);
     text("group", user.group);
     text("exec_user", user.exec_user);
@@ -179,7 +192,13 @@ std::string format_security_yaml(const std::map<std::string, User, std::less<>>&
     out << YAML::Key << YAML::DoubleQuoted << role << YAML::Value;
     list(permissions);
   }
-  out << YAML::EndMap << YAML::EndMap;
+  out << YAML::EndMap;
+  if (!retired.empty()) {
+    out << YAML::Key << "Retired" << YAML::Value << YAML::BeginSeq;
+    for (const auto& name : retired) out << YAML::DoubleQuoted << name;
+    out << YAML::EndSeq;
+  }
+  out << YAML::EndMap;
   return std::string(out.c_str()) + "\n";
 }
 
@@ -219,6 +238,8 @@ Result<void> check_user(const User& user) {
   if (user.mfa_key.size() > kMaxKeyBytes) return fail(ErrorKind::invalid_argument, "mfa_key: longer than 1024 bytes");
   if (user.mfa_next.size() > kMaxKeyBytes) return fail(ErrorKind::invalid_argument, "mfa_next: longer than 1024 bytes");
   if (auto good = check_text("kept_session", user.kept_session, kMaxFieldBytes); !good) return good;
+  if (user.id.size() > 64 || !std::ranges::all_of(user.id, [](unsigned char c) { return std::isalnum(c) != 0; }))
+    return fail(ErrorKind::invalid_argument, "id: at most 64 letters and digits");
   if (user.token_epoch < 0) return fail(ErrorKind::invalid_argument, "token_epoch: negative");
   if (user.roles.size() > kMaxRolesOfUser) return fail(ErrorKind::invalid_argument, "roles: more than 100");
   for (const auto& role : user.roles) {

@@ -141,6 +141,8 @@ Result<IssuedToken> Tokens::issue(std::string_view user, std::string_view audien
                   .expires = 0,
                   .valid_from = 0,
                   .session = session};
+  token.claims.user_id = known->id;
+  const std::string account = options_.home + "." + known->id;
   if (token.claims.session.id.empty()) token.claims.session.id = platform::random_hex(16);
   token.claims.expires = token.claims.issued_at + life.count();
 
@@ -156,6 +158,7 @@ Result<IssuedToken> Tokens::issue(std::string_view user, std::string_view audien
                         jwt_add_grant_int(made, "iat", token.claims.issued_at) == 0 &&
                         jwt_add_grant_int(made, "exp", token.claims.expires) == 0 &&
                         jwt_add_grant(made, "jti", token.claims.jti.c_str()) == 0 &&
+                        jwt_add_grant(made, "uid", account.c_str()) == 0 &&
                         jwt_add_grant(made, "sid", token.claims.session.id.c_str()) == 0 &&
                         (session.factor_time == 0 || jwt_add_grant_int(made, "otp_time", session.factor_time) == 0) &&
                         jwt_add_grants_json(made, access.c_str()) == 0 &&
@@ -194,6 +197,9 @@ Result<Claims> Tokens::decode(std::string_view token) const {
       .valid_from = std::max(issued_at.value_or(0), integer_claim(jwt.get(), "nbf").value_or(0)),
       .session = {.id = text_claim(jwt.get(), "sid"), .factor_time = integer_claim(jwt.get(), "otp_time").value_or(0)}};
   if (claims.session.id.empty()) claims.session.id = claims.jti;  // of an older version
+  const std::string account = text_claim(jwt.get(), "uid");
+  if (const auto dot = account.find('.'); dot != std::string::npos && account.substr(0, dot) == options_.home)
+    claims.user_id = account.substr(dot + 1);
   if (!issued_at || !expires || claims.user.empty() || claims.audience.empty() || claims.jti.empty()) {
     return refused("Token lacks a claim");
   }
@@ -208,6 +214,7 @@ Result<void> Tokens::check_revoked(const Claims& claims) const {
 Result<std::shared_ptr<const Principal>> Tokens::check_user(const Claims& claims, const UserSnapshot& snapshot) {
   const User* user = snapshot.find(claims.user);
   if (user == nullptr) return fail(ErrorKind::not_found, fmt::format("No such user: {}", claims.user));
+  if (claims.user_id && *claims.user_id != user->id) return refused("Token is of a user who was deleted");
   if (user->locked) return refused("User is locked");
   if (claims.issued_at <= user->token_epoch && claims.session.id != user->kept_session)
     return refused("Token was issued before the password or the second factor changed");

@@ -48,6 +48,7 @@ struct Claims {
   std::int64_t expires = 0;
   std::int64_t valid_from = 0;  // iat, or nbf when that is later
   SessionOrigin session;
+  std::optional<std::string> user_id;  // of a token that this home issued; others are of whoever has the name
 };
 
 struct IssuedToken {
@@ -72,6 +73,7 @@ class Tokens {
     std::string secret;  // at least kMinSecretBytes
     std::string issuer;
     std::vector<std::string> audiences;  // that a login may ask for
+    std::string home;                    // of the daemon; in the same cluster a user has another id at each
     std::size_t cache_entries = 8192;
   };
 

@@ -85,7 +85,7 @@ TEST_F(TokensTest, ATokenHasExactlyTheClaimsOfTheContract) {
   const auto header = boost::json::parse(from_base64url(token.substr(0, first))).as_object();
   EXPECT_EQ(header.at("alg").as_string(), "HS256");
   const auto claims = boost::json::parse(from_base64url(token.substr(first + 1, second - first - 1))).as_object();
-  EXPECT_EQ(claims.size(), 8U);
+  EXPECT_EQ(claims.size(), 9U);
   EXPECT_EQ(claims.at("iss").as_string(), "test-host");
   EXPECT_EQ(claims.at("sub").as_string(), "tom");
   EXPECT_EQ(claims.at("aud").as_string(), "appmesh-service");
@@ -94,6 +94,22 @@ TEST_F(TokensTest, ATokenHasExactlyTheClaimsOfTheContract) {
   EXPECT_EQ(claims.at("sid").as_string().size(), 32U) << "our own";
   EXPECT_EQ(boost::json::serialize(claims.at("resource_access")), R"({"appmesh-service":{"roles":["view"]}})");
   EXPECT_NE(token, issue()) << "two tokens of the same second differ";
+}
+
+TEST_F(TokensTest, ATokenOfADeletedUserIsNotTheirNamesakesWhateverItsTime) {
+  const auto later = home_.tokens().issue("tom", kServiceAudience, hours(1), now_ + seconds(30)).value().text;
+  ASSERT_TRUE(verify(later));
+  ASSERT_TRUE(home_.users().delete_user("tom"));
+  ASSERT_TRUE(home_.users().put_user(kDaemon, "tom", {.password = "another 1"}, now_));
+  const auto refused = verify(later);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().kind, ErrorKind::unauthenticated);
+}
+
+TEST_F(TokensTest, ATokenOfAnotherDaemonOfTheClusterIsOfWhoHasTheName) {
+  auto claims = boost::json::parse(payload()).as_object();
+  claims["uid"] = "0123456789abcdef.another";
+  EXPECT_TRUE(verify(sign(kHs256, boost::json::serialize(claims), kTestSecret)));
 }
 
 TEST_F(TokensTest, ATokenIsGoodTwiceAndSaysWhoItIs) {

@@ -7,7 +7,9 @@
 
 #include <fmt/format.h>
 
+#include "core/access.h"
 #include "platform/file.h"
+#include "platform/random.h"
 #include "security/passwords.h"
 #include "security/permissions.h"
 #include "security/security_yaml.h"
@@ -18,6 +20,7 @@ namespace {
 
 constexpr std::size_t kMaxUsers = 10'000;
 constexpr std::size_t kMaxRoles = 1'000;
+constexpr std::size_t kIdBytes = 8;
 // Tells a sealed TOTP secret from the plain base32 of a hand-written or published file.
 constexpr std::string_view kSealed = "sealed:";
 
@@ -73,6 +76,7 @@ UserSnapshot::UserSnapshot(std::map<std::string, User, std::less<>> users, RoleM
     }
     principals_.emplace(
         name, std::make_shared<const Principal>(Principal{.user = name,
+                                                          .as_owner = user.as_owner(),
                                                           .group = user.group,
                                                           .exec_user = user.exec_user,
                                                           .roles = user.roles,
@@ -83,6 +87,11 @@ UserSnapshot::UserSnapshot(std::map<std::string, User, std::less<>> users, RoleM
 const User* UserSnapshot::find(std::string_view name) const {
   const auto found = users_.find(name);
   return found == users_.end() ? nullptr : &found->second;
+}
+
+const User* UserSnapshot::find_owner(std::string_view owner) const {
+  const User* user = find(core::name_of_owner(owner));
+  return user != nullptr && user->as_owner() == owner ? user : nullptr;
 }
 
 std::shared_ptr<const Principal> UserSnapshot::principal(std::string_view name) const {
@@ -146,8 +155,13 @@ Result<UserDirectory::Contents> UserDirectory::read() const {
   } else {
     return std::unexpected(text.error());
   }
-  Contents contents{.users = std::move(document.users), .roles = std::move(document.roles)};
+  Contents contents{
+      .users = std::move(document.users), .roles = std::move(document.roles), .retired = std::move(document.retired)};
   for (auto& [name, user] : contents.users) {
+    if (user.id.empty() && contents.retired.contains(name)) {
+      user.id = platform::random_hex(kIdBytes);
+      contents.must_write = true;
+    }
     if (!user.key.empty() && !is_password_hash(user.key)) {
       // A text that means to be a hash and is none must not silently become a password.
       if (user.key.starts_with('$')) {
@@ -176,11 +190,13 @@ Result<UserDirectory::Contents> UserDirectory::read() const {
 }
 
 Result<void> UserDirectory::write(const Contents& contents) const {
-  return platform::write_file_atomic(options_.file, format_security_yaml(contents.users, contents.roles), 0600);
+  return platform::write_file_atomic(options_.file,
+                                     format_security_yaml(contents.users, contents.roles, contents.retired), 0600);
 }
 
 void UserDirectory::publish(Contents contents) {
   const std::uint64_t generation = generation_.load(std::memory_order_relaxed) + 1;
+  retired_ = std::move(contents.retired);
   auto next = std::make_shared<const UserSnapshot>(std::move(contents.users), std::move(contents.roles), generation);
   {
     const std::lock_guard lock(snapshot_mutex_);
@@ -194,7 +210,7 @@ void UserDirectory::publish(Contents contents) {
 Result<void> UserDirectory::change(const std::function<Result<void>(Contents&)>& edit) {
   const std::lock_guard lock(writers_);
   const auto before = snapshot();
-  Contents contents{.users = before->users(), .roles = before->roles()};
+  Contents contents{.users = before->users(), .roles = before->roles(), .retired = retired_};
   if (auto edited = edit(contents); !edited) return edited;
   if (contents.users == before->users() && contents.roles == before->roles()) return {};
   if (auto kept = keeps_administrator({before->users(), before->roles()}, {contents.users, contents.roles}); !kept)
@@ -239,7 +255,10 @@ Result<void> UserDirectory::put_user(const Actor& actor, const std::string& name
     if (before == nullptr && contents.users.size() >= kMaxUsers)
       return fail(ErrorKind::invalid_argument, "There are 10000 users already");
     User user = before != nullptr ? *before
-                                  : User{.name = name, .key = std::move(key), .token_epoch = core::epoch_seconds(now)};
+                                  : User{.name = name,
+                                         .id = platform::random_hex(kIdBytes),
+                                         .key = std::move(key),
+                                         .token_epoch = core::epoch_seconds(now)};
     if (auto good = apply(change_to, user, now); !good) return good;
     if (auto may = check_user_change({contents.users, contents.roles}, actor, before, user); !may) return may;
     contents.users.insert_or_assign(name, std::move(user));
@@ -263,6 +282,7 @@ Result<void> UserDirectory::delete_user(std::string_view name) {
   return change([&](Contents& contents) -> Result<void> {
     const auto found = contents.users.find(name);
     if (found == contents.users.end()) return no_such_user(name);
+    if (found->second.id.empty()) contents.retired.insert(found->first);
     contents.users.erase(found);
     return {};
   });

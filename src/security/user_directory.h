@@ -12,6 +12,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -27,6 +28,9 @@ inline constexpr std::string_view kAdmin = "admin";
 
 struct User {
   std::string name;
+  // Never that of another account, so that nothing of a deleted user is their namesake's. Empty: the first account of
+  // its name, written into the file by hand or by an older version.
+  std::string id;
   std::string email;
   std::string group;
   std::string exec_user;
@@ -40,6 +44,8 @@ struct User {
   std::string kept_session;      // the one that made the change
   std::vector<std::string> roles;
 
+  // What definitions of this user's apps say, see core::name_of_owner().
+  [[nodiscard]] std::string as_owner() const { return id.empty() ? name : name + "/" + id; }
   bool operator==(const User&) const = default;
 };
 
@@ -70,6 +76,8 @@ class UserSnapshot {
   UserSnapshot(std::map<std::string, User, std::less<>> users, RoleMap roles, std::uint64_t generation);
 
   [[nodiscard]] const User* find(std::string_view name) const;
+  // Null when that account is gone, also when another has its name now.
+  [[nodiscard]] const User* find_owner(std::string_view owner) const;
   // The caller that this user is; null when there is no such user.
   [[nodiscard]] std::shared_ptr<const Principal> principal(std::string_view name) const;
   [[nodiscard]] const std::map<std::string, User, std::less<>>& users() const { return users_; }
@@ -144,6 +152,7 @@ class UserDirectory {
   struct Contents {
     std::map<std::string, User, std::less<>> users;
     RoleMap roles;
+    std::set<std::string, std::less<>> retired;
     bool must_write = false;  // something was hashed or sealed on the way in
   };
 
@@ -160,7 +169,8 @@ class UserDirectory {
   const Options options_;
   const store::SecretBox& secrets_;
   std::function<void()> changed_;
-  std::mutex writers_;  // held over the disk work
+  std::mutex writers_;                          // held over the disk work
+  std::set<std::string, std::less<>> retired_;  // names whose first account was deleted; with writers_
   mutable std::mutex snapshot_mutex_;
   std::shared_ptr<const UserSnapshot> snapshot_;
   std::atomic<std::uint64_t> generation_{0};

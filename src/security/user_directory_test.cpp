@@ -213,5 +213,35 @@ TEST_F(UserDirectoryTest, TotpSecretsOfAHandWrittenFileAreSealedForTheirUser) {
   EXPECT_FALSE(home_.users().totp_secret(other)) << "sealed for one user, worth nothing to another";
 }
 
+TEST_F(UserDirectoryTest, ANameThatWasGivenAgainIsAnotherAccount) {
+  home_.write_security_yaml("Users: {admin: {key: plain-text-6}, tom: {key: plain-text-7}}\n");
+  home_.open();
+  EXPECT_EQ(find("tom")->as_owner(), "tom") << "the first of its name, as older definitions say it";
+  ASSERT_TRUE(home_.users().delete_user("tom"));
+  put("tom");
+  const std::string second = find("tom")->as_owner();
+  EXPECT_THAT(second, testing::StartsWith("tom/"));
+  EXPECT_EQ(kept_->find_owner("tom"), nullptr);
+  EXPECT_NE(kept_->find_owner(second), nullptr);
+  home_.open();
+  EXPECT_EQ(find("tom")->as_owner(), second);
+  ASSERT_TRUE(home_.users().delete_user("tom"));
+  home_.write_security_yaml(home_.read_security_yaml() + "\n");
+  put("tom");
+  EXPECT_NE(find("tom")->as_owner(), second);
+
+  // Neither is one that is written into the file.
+  home_.write_security_yaml("Users: {admin: {key: plain-text-6}, tom: {key: plain-text-7}}\nRetired: [tom]\n");
+  home_.open();
+  EXPECT_THAT(find("tom")->as_owner(), testing::StartsWith("tom/"));
+  EXPECT_THAT(home_.read_security_yaml(), HasSubstr(find("tom")->id));
+}
+
+TEST_F(UserDirectoryTest, TwoUsersWithOneIdAreRefused) {
+  home_.open();
+  home_.write_security_yaml("Users: {ann: {key: k-1, id: a1}, tom: {key: k-2, id: a1}}\n");
+  EXPECT_THAT(home_.users().reload().error().message, HasSubstr("Users.tom: id"));
+}
+
 }  // namespace
 }  // namespace appmesh::security

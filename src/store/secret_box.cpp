@@ -1,12 +1,15 @@
 #include "store/secret_box.h"
 
 #include <algorithm>
+#include <array>
 #include <memory>
+#include <span>
 #include <stdexcept>
 
 #include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
+#include <openssl/hmac.h>
 
 #include "platform/file.h"
 #include "platform/random.h"
@@ -112,6 +115,20 @@ SecretBox& SecretBox::operator=(SecretBox&& other) noexcept {
     OPENSSL_cleanse(other.key_.data(), other.key_.size());
   }
   return *this;
+}
+
+std::string SecretBox::home_id() const {
+  constexpr std::string_view kContext = "appmesh home id";
+  std::array<unsigned char, EVP_MAX_MD_SIZE> mac{};
+  unsigned length = 0;
+  HMAC(EVP_sha256(), key_.data(), static_cast<int>(key_.size()), bytes(kContext), kContext.size(), mac.data(), &length);
+  std::string id;
+  for (const unsigned char each : std::span(mac).first(8)) {
+    constexpr std::string_view kHex = "0123456789abcdef";
+    id += kHex[each >> 4U];
+    id += kHex[each & 15U];
+  }
+  return id;
 }
 
 }  // namespace appmesh::store

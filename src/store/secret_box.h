@@ -21,6 +21,8 @@ class SecretBox {
   // sealed value cannot be moved to another place.
   [[nodiscard]] std::string seal(std::string_view plain, std::string_view context) const;
   [[nodiscard]] Result<std::string> unseal(std::string_view sealed, std::string_view context) const;
+  // 16 hex digits that name this home and tell nothing of the key.
+  [[nodiscard]] std::string home_id() const;
 
   ~SecretBox();
   SecretBox(SecretBox&&) noexcept;

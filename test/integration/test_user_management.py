@@ -7,7 +7,8 @@ import json
 import secrets
 
 import pytest
-from harness.daemon import Daemon
+from harness.daemon import ADMIN_PASSWORD, Daemon
+from harness.waiting import eventually
 from test_totp import Authenticator, login, set_up
 
 PASSWORD = "Pass-word-1"
@@ -228,3 +229,39 @@ def test_ones_own_factor_is_not_switched_off_as_a_user_manager(admin, people):
     _, token = set_up(admin, manager.user)
     refused(admin.request("PUT", f"/appmesh/user/{manager.user}", token=token, body={"mfa_enabled": False}), 403, "disable")
     assert login(admin, manager.user).status == 428
+
+
+def test_a_deleted_users_namesake_inherits_nothing(daemon, admin, name):
+    user = f"ann-{secrets.token_hex(3)}"
+
+    def make():
+        admin.ok("PUT", f"/appmesh/user/{user}", body={"key": PASSWORD, "exec_user": "nobody", "roles": ["view", "manage", "shell"]})
+        return log_on(daemon, user)
+    first = make()
+    first.add(name, "sleep 600", permission=11, sec_env={"SECRET": "of-the-first"})
+    assert first.app(name)["owner"] == user
+    first.ok("POST", f"/appmesh/app/{name}/disable")
+    admin.ok("DELETE", f"/appmesh/user/{user}")
+    second = make()
+    assert first.request("GET", "/appmesh/user/self").status == 401
+    for method, path in (("GET", ""), ("POST", "/enable"), ("DELETE", ""), ("GET", "/output")):
+        assert second.request(method, f"/appmesh/app/{name}{path}").status == 403, path
+    assert name not in second.apps() and admin.app(name)["owner"] == user
+
+    admin.enable(name)
+    eventually(lambda: "is no user any more" in admin.app(name).get("last_error", ""), "it does not run on the new account")
+    daemon.kill()
+    daemon.start()
+    admin.close()
+    admin.login("admin", ADMIN_PASSWORD)
+    second = log_on(daemon, user)
+    assert second.request("GET", f"/appmesh/app/{name}").status == 403, "nor after a restart"
+
+    admin.ok("POST", f"/appmesh/app/{name}/owner", query={"user": user})
+    assert second.app(name)["owner"] == user and "sec_env" not in second.app(name)
+    second.delete(name)
+    admin.ok("DELETE", f"/appmesh/user/{user}")
+
+
+def log_on(daemon, user):
+    return daemon.client(user, PASSWORD)
