@@ -101,7 +101,7 @@ class Files {
     if (!path) co_return error_response(path.error());
     const bool is_side_channel = request.header(kReceiveHeader).has_value();
     if (is_side_channel && request.transport == TransportKind::websocket) co_return not_over_websocket(kReceiveHeader);
-    auto file = co_await open(*path);
+    auto file = co_await open(*path, *context.principal);
     if (!file) co_return error_response(file.error());
     if (request.transport == TransportKind::https) co_return co_await send_over_http(request, std::move(*file), true);
 
@@ -126,13 +126,16 @@ class Files {
     auto path = requested_path(request);
     if (!path) co_return error_response(path.error());
     if (request.transport == TransportKind::https) {
-      const Result<void> received = co_await receive(request, *path, attributes_of(request));
+      const Result<void> received = co_await receive(request, *path, *context.principal, attributes_of(request));
       if (!received) co_return error_response(received.error());
       spdlog::info("file {} was uploaded by {}", core::plain_text(*path), context.principal->user);
       co_return text_response("File upload success");
     }
     if (!request.header(kSendHeader)) {
-      const Result<void> checked = co_await on_files([this, &path] { return wiring_.store.check_target(*path); });
+      const Result<void> checked = co_await on_files([this, &path, &user = *context.principal] {
+        const auto os_user = os_user_of(user);
+        return os_user ? wiring_.store.check_target(*path, *os_user) : Result<void>(std::unexpected(os_user.error()));
+      });
       if (!checked) co_return error_response(checked.error());
       co_return grant(message_response("ok"), {.user = context.principal->user,
                                                .path = std::move(*path),
@@ -141,7 +144,7 @@ class Files {
                                                .right = request.right});
     }
     if (request.transport == TransportKind::websocket) co_return not_over_websocket(kSendHeader);
-    auto sink = co_await make_sink(*path, attributes_of(request), std::nullopt);
+    auto sink = co_await make_sink(*path, *context.principal, attributes_of(request), std::nullopt);
     if (!sink) co_return error_response(sink.error());
     Response response = message_response("ok");
     response.add_header(std::string(kSendHeader), store::to_base64(*path));
@@ -152,7 +155,7 @@ class Files {
   asio::awaitable<Response> download_with_token(const Context& context) const {
     const auto shown = redeem(context.request, FileDirection::download, kDownloadPermission);
     if (!shown) co_return text_error(shown.error());
-    auto file = co_await open(shown->grant.path);
+    auto file = co_await open(shown->grant.path, *shown->principal);
     if (!file) co_return text_error(file.error());
     Response response = co_await send_over_http(context.request, std::move(*file), false);
     response.right = shown->grant.right;
@@ -168,7 +171,7 @@ class Files {
     if (attributes.mode.empty() && attributes.user.empty() && attributes.group.empty()) {
       attributes = shown->grant.attributes;
     }
-    const Result<void> received = co_await receive(context.request, shown->grant.path, attributes);
+    const Result<void> received = co_await receive(context.request, shown->grant.path, *shown->principal, attributes);
     if (!received) co_return text_error(received.error());
     spdlog::info("file {} was uploaded by {}", core::plain_text(shown->grant.path), shown->grant.user);
     co_return text_response("File upload success");
@@ -186,8 +189,16 @@ class Files {
                            {}});
   }
 
-  asio::awaitable<Result<OpenedFile>> open(const std::string& path) const {
-    co_return co_await on_files([this, &path] { return wiring_.store.open(path); });
+  Result<std::string> os_user_of(const security::Principal& caller) const {
+    auto user = wiring_.os_user ? wiring_.os_user(caller.as_owner) : Result<std::string>{};
+    if (!user) return fail(ErrorKind::permission_denied, user.error().message);
+    return user;
+  }
+
+  asio::awaitable<Result<OpenedFile>> open(const std::string& path, const security::Principal& caller) const {
+    const auto os_user = os_user_of(caller);
+    if (!os_user) co_return std::unexpected(os_user.error());
+    co_return co_await on_files([this, &path, &os_user] { return wiring_.store.open(path, *os_user); });
   }
 
   asio::awaitable<Result<std::shared_ptr<BodySource>>> source_of(OpenedFile file,
@@ -226,18 +237,21 @@ class Files {
   }
 
   asio::awaitable<Result<std::shared_ptr<BodySink>>> make_sink(const std::string& path,
+                                                               const security::Principal& caller,
                                                                const FileAttributes& attributes,
                                                                std::optional<std::uint64_t> announced_bytes) const {
+    const auto os_user = os_user_of(caller);
+    if (!os_user) co_return std::unexpected(os_user.error());
     auto place = wiring_.workers.take_place();
     if (!place) co_return std::unexpected(std::move(place.error()));
-    auto file = co_await on_files([&] { return wiring_.store.create(path, attributes, announced_bytes); });
+    auto file = co_await on_files([&] { return wiring_.store.create(path, *os_user, attributes, announced_bytes); });
     if (!file) co_return std::unexpected(std::move(file.error()));
     co_return std::make_shared<FileSink>(std::move(*file), co_await asio::this_coro::executor,
                                          wiring_.workers.executor(), std::move(*place));
   }
 
   asio::awaitable<Result<void>> receive(const Request& request, const std::string& path,
-                                        const FileAttributes& attributes) const {
+                                        const security::Principal& caller, const FileAttributes& attributes) const {
     if (!request.body_reader) co_return fail(ErrorKind::internal, "", "the transport gave no body");
     BodyReader& reader = *request.body_reader;
     const std::string_view type = request.header("content-type").value_or("");
@@ -249,7 +263,7 @@ class Files {
     } else if (reader.size_bytes().value_or(0) > kMaxUploadBytes) {
       co_return fail(ErrorKind::too_large, fmt::format("the file is longer than {} bytes", kMaxUploadBytes));
     }
-    auto sink = co_await make_sink(path, attributes, reader.size_bytes());
+    auto sink = co_await make_sink(path, caller, attributes, reader.size_bytes());
     if (!sink) co_return std::unexpected(std::move(sink.error()));
 
     for (;;) {

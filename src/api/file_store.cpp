@@ -13,6 +13,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include "platform/acting_as.h"
 #include "platform/file.h"
 #include "platform/resolved_path.h"
 #include "platform/user.h"
@@ -29,6 +30,22 @@ constexpr std::array<const char*, 3> kNeverRead = {"/proc", "/sys", "/dev"};  //
 
 std::unexpected<Error> invalid_path(std::string reason) {
   return fail(ErrorKind::permission_denied, "Invalid file path", std::move(reason));
+}
+
+// Nothing: the daemon's own.
+Result<std::optional<platform::User>> user_of(const std::string& os_user) {
+  if (os_user.empty() || ::geteuid() != 0) return std::nullopt;
+  auto user = platform::find_user(os_user);
+  if (!user) return fail(ErrorKind::permission_denied, user.error().message);
+  if (user->uid == ::geteuid()) return std::nullopt;
+  return std::move(*user);
+}
+
+Result<std::optional<platform::ActingAs>> acting_as(const std::optional<platform::User>& user) {
+  if (!user) return std::nullopt;
+  auto acting = platform::ActingAs::begin(*user);
+  if (!acting) return std::unexpected(acting.error());
+  return std::optional<platform::ActingAs>(std::move(*acting));
 }
 
 fs::path resolved(const fs::path& path) {
@@ -52,7 +69,8 @@ std::optional<Number> number_of(std::string_view text) {
 }
 
 // A name that is not known here is no reason to lose the file: the clients send the names of their own machine.
-platform::NewFile::Attributes attributes_of(const FileAttributes& given) {
+// Nobody but the daemon's own user gives files away: another keeps what is not their own to set.
+platform::NewFile::Attributes attributes_of(const FileAttributes& given, const std::optional<platform::User>& user) {
   platform::NewFile::Attributes attributes;
   if (const auto mode = number_of<unsigned>(given.mode); mode && *mode <= 0777) attributes.mode = *mode;
   if (::geteuid() != 0) return attributes;
@@ -61,12 +79,17 @@ platform::NewFile::Attributes attributes_of(const FileAttributes& given) {
     return attributes;
   }
   if (!given.user.empty()) {
-    const auto user = platform::find_user(given.user);
-    attributes.user = user ? std::optional<uid_t>(user->uid) : number_of<uid_t>(given.user);
+    const auto owner = platform::find_user(given.user);
+    attributes.user = owner ? std::optional<uid_t>(owner->uid) : number_of<uid_t>(given.user);
   }
   if (!given.group.empty()) {
     const auto group = platform::find_group(given.group);
     attributes.group = group ? std::optional<gid_t>(*group) : number_of<gid_t>(given.group);
+  }
+  if (user) {
+    attributes.user.reset();
+    if (attributes.group && std::ranges::find(user->groups, *attributes.group) == user->groups.end())
+      attributes.group.reset();
   }
   return attributes;
 }
@@ -102,6 +125,20 @@ Result<fs::path> FileStore::base_of(const fs::path& path) const {
   return invalid_path(path.string() + " is outside of FileAllowedBaseDir");
 }
 
+// Another name of one of the daemon's files, such as a hard link to a key: what may not be read below the home may not
+// be read elsewhere.
+bool FileStore::is_linked_secret(const struct stat& info) const {
+  if (info.st_nlink < 2) return false;
+  std::error_code error;
+  for (fs::recursive_directory_iterator each(home_, error), end; !error && each != end; each.increment(error)) {
+    struct stat own{};
+    if (::lstat(each->path().c_str(), &own) != 0) continue;
+    if (S_ISDIR(own.st_mode) && each->path() == tmp_) each.disable_recursion_pending();
+    if (own.st_dev == info.st_dev && own.st_ino == info.st_ino && !may_read(each->path(), own.st_mode)) return true;
+  }
+  return static_cast<bool>(error);  // not seen to the end
+}
+
 // The daemon's directory has secrets beside things that people fetch, such as its log.
 bool FileStore::may_read(const fs::path& path, unsigned mode) const {
   if (std::ranges::any_of(kNeverRead, [&](const char* directory) { return is_below(path, directory); })) return false;
@@ -117,11 +154,15 @@ bool FileStore::may_write(const fs::path& path) const {
   return std::ranges::none_of(never_written_, [&](const fs::path& directory) { return is_below(path, directory); });
 }
 
-Result<OpenedFile> FileStore::open(std::string_view path) const {
+Result<OpenedFile> FileStore::open(std::string_view path, const std::string& os_user) const {
+  const auto user = user_of(os_user);
+  if (!user) return std::unexpected(user.error());
   const auto name = absolute(path);
   if (!name) return std::unexpected(name.error());
   const auto base = base_of(*name);
   if (!base) return std::unexpected(base.error());
+  auto acting = acting_as(*user);
+  if (!acting) return std::unexpected(acting.error());
   const auto found = platform::open_path(*name, *base);
   if (!found) return std::unexpected(found.error());
   struct stat info{};
@@ -132,6 +173,8 @@ Result<OpenedFile> FileStore::open(std::string_view path) const {
   if (!S_ISREG(info.st_mode)) return fail(ErrorKind::invalid_argument, name->string() + " is not a regular file");
   auto fd = platform::reopen(found->get(), O_RDONLY);
   if (!fd) return std::unexpected(fd.error());
+  acting->reset();
+  if (is_linked_secret(info)) return invalid_path(real->string() + " is a file of the daemon");
   return OpenedFile{.fd = std::move(*fd),
                     .name = name->filename(),
                     .size_bytes = static_cast<std::uint64_t>(info.st_size),
@@ -164,14 +207,27 @@ Result<FileStore::Target> FileStore::target_of(std::string_view path) const {
   return Target{std::move(*directory), last};
 }
 
-Result<void> FileStore::check_target(std::string_view path) const {
+Result<void> FileStore::check_target(std::string_view path, const std::string& os_user) const {
+  const auto user = user_of(os_user);
+  if (!user) return std::unexpected(user.error());
+  const auto acting = acting_as(*user);
+  if (!acting) return std::unexpected(acting.error());
   const auto target = target_of(path);
   if (!target) return std::unexpected(target.error());
+  // Asked with the ids that the file system sees, which are this thread's.
+  if (::faccessat(target->directory.get(), ".", W_OK | X_OK, AT_EACCESS) != 0)
+    return platform::file_error("create", std::string(path), errno);
   return {};
 }
 
-Result<std::shared_ptr<ReceivedFile>> FileStore::create(std::string_view path, const FileAttributes& attributes,
+Result<std::shared_ptr<ReceivedFile>> FileStore::create(std::string_view path, const std::string& os_user,
+                                                        const FileAttributes& attributes,
                                                         std::optional<std::uint64_t> announced_bytes) const {
+  const auto user = user_of(os_user);
+  if (!user) return std::unexpected(user.error());
+  const auto given = attributes_of(attributes, *user);
+  auto acting = acting_as(*user);
+  if (!acting) return std::unexpected(acting.error());
   auto target = target_of(path);
   if (!target) return std::unexpected(target.error());
   struct statvfs space{};
@@ -184,7 +240,7 @@ Result<std::shared_ptr<ReceivedFile>> FileStore::create(std::string_view path, c
   }
   auto file = platform::NewFile::create(std::move(target->directory), std::move(target->name));
   if (!file) return std::unexpected(file.error());
-  return std::make_shared<ReceivedFile>(std::move(*file), attributes_of(attributes));
+  return std::make_shared<ReceivedFile>(std::move(*file), given);
 }
 
 }  // namespace appmesh::api

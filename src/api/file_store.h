@@ -12,6 +12,8 @@
 #include <string_view>
 #include <vector>
 
+#include <sys/stat.h>
+
 #include "core/error.h"
 #include "platform/new_file.h"
 #include "platform/unique_fd.h"
@@ -53,16 +55,18 @@ class FileStore {
   };
   explicit FileStore(Options options);
 
+  // `os_user` is whom the caller acts as, in each of these: the host's own permissions of that user count.
   // Errors: invalid_argument (nothing given, not a regular file), permission_denied "Invalid file path" (a ".."
-  // component, NUL, outside of the base, the daemon's own secrets, /proc and the like), not_found.
-  [[nodiscard]] Result<OpenedFile> open(std::string_view path) const;
+  // component, NUL, outside of the base, the daemon's own secrets by whatever name, /proc and the like), not_found.
+  [[nodiscard]] Result<OpenedFile> open(std::string_view path, const std::string& os_user) const;
 
   // The same, and: conflict (something has that name), invalid_argument (it is a symlink), permission_denied (below a
   // directory of the system or the daemon's own), insufficient_storage when `announced_bytes` are more than there is.
-  [[nodiscard]] Result<std::shared_ptr<ReceivedFile>> create(std::string_view path, const FileAttributes& attributes,
+  [[nodiscard]] Result<std::shared_ptr<ReceivedFile>> create(std::string_view path, const std::string& os_user,
+                                                             const FileAttributes& attributes,
                                                              std::optional<std::uint64_t> announced_bytes) const;
   // What create() would say, and nothing is made.
-  [[nodiscard]] Result<void> check_target(std::string_view path) const;
+  [[nodiscard]] Result<void> check_target(std::string_view path, const std::string& os_user) const;
 
  private:
   struct Target {
@@ -72,6 +76,7 @@ class FileStore {
   [[nodiscard]] Result<std::filesystem::path> absolute(std::string_view path) const;
   [[nodiscard]] Result<std::filesystem::path> base_of(const std::filesystem::path& path) const;
   [[nodiscard]] Result<Target> target_of(std::string_view path) const;
+  [[nodiscard]] bool is_linked_secret(const struct stat& info) const;
   [[nodiscard]] bool may_read(const std::filesystem::path& path, unsigned mode) const;
   [[nodiscard]] bool may_write(const std::filesystem::path& path) const;
 

@@ -41,7 +41,7 @@ RouteTable daemon_routes() {
                                     {}},
                            .users = {users, workers},
                            .config = {configuration, {}, {}},
-                           .files = {never_used<FileStore>(), never_used<FileWorkers>(), never_used<FileTokens>()},
+                           .files = {never_used<FileStore>(), never_used<FileWorkers>(), never_used<FileTokens>(), {}},
                            .shell = {never_used<engine::Engine>(), never_used<security::AuditTrail>(), {}},
                            .audit = {never_used<store::StateStore>(), {}}},
                           kVersion);

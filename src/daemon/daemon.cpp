@@ -327,7 +327,7 @@ Result<std::unique_ptr<Daemon>> Daemon::open(const CommandLine& line) {
                                         .worker = parts.workers->get_executor(),
                                         .resources = [resources = &*parts.resources] { return resources->collect(); },
                                         .metrics = [&parts] { return parts.metrics->render(); }},
-                             .files = {*parts.files, *parts.file_workers, *parts.file_tokens},
+                             .files = {*parts.files, *parts.file_workers, *parts.file_tokens, os_user_of},
                              .shell = {*parts.engine, *parts.audit, os_user_of},
                              .audit = {*parts.states, parts.workers->get_executor()}},
                             kVersion);
