@@ -1,6 +1,7 @@
 // What keeper_harness.h promises. The name makes it part of the test program.
 #include "keeper/keeper_harness.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <csignal>
@@ -18,6 +19,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <unistd.h>
 
 namespace appmesh::keeper::test {
 
@@ -340,9 +342,21 @@ bool KeeperTest::eventually(const std::function<bool()>& condition) {
   return false;
 }
 
+namespace {
+
+// What /proc/PID/stat says, empty when the process is gone. A process may end between open and read, which then fails
+// with ESRCH.
+std::string stat_of(pid_t pid) {
+  const Descriptor file{::open(("/proc/" + std::to_string(pid) + "/stat").c_str(), O_RDONLY | O_CLOEXEC)};
+  char text[4096];
+  const ssize_t size = file.get() < 0 ? 0 : ::read(file.get(), text, sizeof text);
+  return {text, static_cast<std::size_t>(std::max<ssize_t>(size, 0))};
+}
+
+}  // namespace
+
 bool KeeperTest::alive(pid_t pid) {
-  std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
-  std::string text{std::istreambuf_iterator<char>(file), {}};
+  const std::string text = stat_of(pid);
   const auto bracket = text.rfind(')');
   return bracket != std::string::npos && text[bracket + 2] != 'Z' && text[bracket + 2] != 'X';
 }
@@ -353,8 +367,7 @@ std::size_t KeeperTest::descriptors_of(pid_t pid) {
 }
 
 std::uint64_t KeeperTest::start_ticks_of(pid_t pid) {
-  std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
-  std::string text{std::istreambuf_iterator<char>(file), {}};
+  const std::string text = stat_of(pid);
   std::istringstream fields(text.substr(text.rfind(')') + 2));
   std::string field;
   for (int i = 3; i <= 22; ++i) fields >> field;
