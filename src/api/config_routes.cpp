@@ -3,6 +3,9 @@
 #include <string>
 #include <utility>
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include "api/on_worker.h"
 
 namespace appmesh::api {
@@ -12,7 +15,34 @@ namespace asio = boost::asio;
 namespace json = boost::json;
 
 constexpr const char* kTag = "Host";
+constexpr std::string_view kSecurityPermission = "config-security";  // in no shipped role
 constexpr const char* kMetricsType = "text/plain; version=0.0.4; charset=utf-8";
+
+// Every change is in the audit trail, and every refused one; what changed nothing is not.
+void note(const ConfigRoutes& wiring, const Context& context, const Result<store::Configuration::Changes>& changes) {
+  if (changes && changes->empty()) return;
+  wiring.audit.note({.action = changes ? "configuration changed" : "configuration change refused",
+                     .user = context.principal->user,
+                     .peer = context.request.peer,
+                     .app = {},
+                     .run_id = {},
+                     .os_user = {},
+                     .exit_code = {},
+                     .detail = changes ? fmt::format("{}", fmt::join(*changes, ", ")) : changes.error().message});
+}
+
+asio::awaitable<Response> change_configuration(const ConfigRoutes& wiring, const Context& context) {
+  auto change = parse_json_object(context.request);
+  if (!change) co_return error_response(change.error());
+  const auto most = context.principal->may(kSecurityPermission) ? store::KeyClass::security : store::KeyClass::ordinary;
+  const auto changed =
+      co_await on_worker(wiring.worker, [&configuration = wiring.configuration, most, change = std::move(*change)] {
+        return configuration.update(change, most);
+      });
+  note(wiring, context, changed);
+  if (!changed) co_return error_response(changed.error());
+  co_return json_response(wiring.configuration.view());
+}
 
 void add_label_routes(RouteTable& table, const ConfigRoutes& wiring) {
   auto& configuration = wiring.configuration;
@@ -31,15 +61,16 @@ void add_label_routes(RouteTable& table, const ConfigRoutes& wiring) {
   table.add({.method = Method::put,
              .pattern = "/appmesh/label/{name}",
              .requirement = Requirement::permission("label-set"),
-             .handler = [&configuration, worker = wiring.worker](Context& context) -> asio::awaitable<Response> {
+             .handler = [&configuration, wiring](Context& context) -> asio::awaitable<Response> {
                const auto value = context.request.query_value("value");
                if (!value || value->empty()) {
                  co_return error_response({ErrorKind::invalid_argument, "query value required", {}});
                }
                const auto done = co_await on_worker(
-                   worker, [&configuration, name = context.variable("name"), text = std::string(*value)] {
+                   wiring.worker, [&configuration, name = context.variable("name"), text = std::string(*value)] {
                      return configuration.set_label(name, text);
                    });
+               note(wiring, context, done);
                if (!done) co_return error_response(done.error());
                co_return text_response("Add label success");
              },
@@ -51,10 +82,11 @@ void add_label_routes(RouteTable& table, const ConfigRoutes& wiring) {
   table.add({.method = Method::del,
              .pattern = "/appmesh/label/{name}",
              .requirement = Requirement::permission("label-delete"),
-             .handler = [&configuration, worker = wiring.worker](Context& context) -> asio::awaitable<Response> {
-               const auto done = co_await on_worker(worker, [&configuration, name = context.variable("name")] {
+             .handler = [&configuration, wiring](Context& context) -> asio::awaitable<Response> {
+               const auto done = co_await on_worker(wiring.worker, [&configuration, name = context.variable("name")] {
                  return configuration.delete_label(name);
                });
+               note(wiring, context, done);
                if (!done) co_return error_response(done.error());
                co_return text_response("Label delete success");
              },
@@ -78,18 +110,13 @@ void add_document_routes(RouteTable& table, const ConfigRoutes& wiring) {
   table.add({.method = Method::post,
              .pattern = "/appmesh/config",
              .requirement = Requirement::permission("config-set"),
-             .handler = [&configuration, worker = wiring.worker](Context& context) -> asio::awaitable<Response> {
-               auto change = parse_json_object(context.request);
-               if (!change) co_return error_response(change.error());
-               const auto done = co_await on_worker(
-                   worker, [&configuration, change = std::move(*change)] { return configuration.update(change); });
-               if (!done) co_return error_response(done.error());
-               co_return json_response(configuration.view());
-             },
+             .handler = [wiring](Context& context) { return change_configuration(wiring, context); },
              .summary = "Change parts of the configuration: a deep merge, all or nothing",
              .tag = kTag,
              .request_type = std::string(kJsonType),
-             .answers = {{200, "the whole configuration"}, {400, "names the key that is wrong"}}});
+             .answers = {{200, "the whole configuration"},
+                         {400, "names the key that is wrong"},
+                         {403, "names the key that decides security, for a caller without config-security"}}});
 
   table.add({.method = Method::get,
              .pattern = "/appmesh/resources",

@@ -10,12 +10,14 @@
 #include <boost/json/object.hpp>
 
 #include "api/router.h"
+#include "security/audit.h"
 #include "store/configuration.h"
 
 namespace appmesh::api {
 
 struct ConfigRoutes {
   store::Configuration& configuration;
+  security::AuditTrail& audit;
   boost::asio::any_io_executor worker;
   std::function<boost::json::object()> resources;  // called on the worker
   std::function<std::string()> metrics;            // likewise

@@ -25,7 +25,10 @@ class ConfigRoutesTest : public testing::Test {
     home_ = ::mkdtemp(name);
     EXPECT_TRUE(store::make_home(store::home_paths(home_)));
     configuration_ = std::move(store::Configuration::load(home_, {}).value());
+    states_ = std::move(store::StateStore::open(home_ / "state.db", {}).value());
+    audit_.emplace(*states_);
     add_config_routes(table_, {.configuration = *configuration_,
+                               .audit = *audit_,
                                .worker = worker_.get_executor(),
                                .resources = [this]() -> boost::json::object {
                                  resources_thread_ = std::this_thread::get_id();
@@ -42,7 +45,7 @@ class ConfigRoutesTest : public testing::Test {
     Request request{.method = method, .path = std::move(path), .query = std::move(query), .body = std::move(body)};
     auto match = table_.find(method, request.path);
     EXPECT_TRUE(match) << request.path;
-    Context context{.request = request, .principal = nullptr, .variables = match->variables};
+    Context context{.request = request, .principal = caller_, .variables = match->variables};
     asio::io_context io;
     auto answer = asio::co_spawn(io, match->route->handler(context), asio::use_future);
     io.run();
@@ -51,6 +54,10 @@ class ConfigRoutesTest : public testing::Test {
 
   std::filesystem::path home_;
   std::unique_ptr<store::Configuration> configuration_;
+  std::unique_ptr<store::StateStore> states_;
+  std::optional<security::AuditTrail> audit_;
+  std::shared_ptr<security::Principal> caller_ =
+      std::make_shared<security::Principal>(security::Principal{.user = "ann", .permissions = {"config-security"}});
   asio::thread_pool worker_{1};
   RouteTable table_;
   std::thread::id resources_thread_;

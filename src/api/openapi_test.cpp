@@ -40,7 +40,7 @@ RouteTable daemon_routes() {
                                     never_used<security::AuditTrail>(),
                                     {}},
                            .users = {users, workers},
-                           .config = {configuration, {}, {}},
+                           .config = {configuration, never_used<security::AuditTrail>(), {}, {}},
                            .files = {never_used<FileStore>(), never_used<FileWorkers>(), never_used<FileTokens>(), {}},
                            .shell = {never_used<engine::Engine>(), never_used<security::AuditTrail>(), {}},
                            .audit = {never_used<store::StateStore>(), {}}},

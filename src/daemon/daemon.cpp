@@ -6,6 +6,7 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/thread_pool.hpp>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
@@ -324,6 +325,7 @@ Result<std::unique_ptr<Daemon>> Daemon::open(const CommandLine& line) {
                              .apps = apps,
                              .users = {parts.identity->users(), *parts.password_workers},
                              .config = {.configuration = *parts.configuration,
+                                        .audit = *parts.audit,
                                         .worker = parts.workers->get_executor(),
                                         .resources = [resources = &*parts.resources] { return resources->collect(); },
                                         .metrics = [&parts] { return parts.metrics->render(); }},
@@ -372,8 +374,17 @@ Result<std::unique_ptr<Daemon>> Daemon::open(const CommandLine& line) {
 void Daemon::reload() {
   if (auto reopened = reopen_log(parts_->paths.log_file); !reopened)
     spdlog::error("the log stays where it was: {}", reopened.error().message);
-  if (auto reloaded = parts_->configuration->reload(); !reloaded)
-    spdlog::error("configuration stays as it was: {}", reloaded.error().message);
+  const auto changes = parts_->configuration->reload();
+  if (!changes) spdlog::error("configuration stays as it was: {}", changes.error().message);
+  if (!changes || !changes->empty())
+    parts_->audit->note({.action = changes ? "configuration file changed" : "configuration file refused",
+                         .user = {},
+                         .peer = {},
+                         .app = {},
+                         .run_id = {},
+                         .os_user = {},
+                         .exit_code = {},
+                         .detail = changes ? fmt::format("{}", fmt::join(*changes, ", ")) : changes.error().message});
   if (auto reloaded = parts_->identity->users().reload(); !reloaded)
     spdlog::error("users stay as they were: {}", reloaded.error().message);
   parts_->reload_tls(parts_->configuration->settings()->rest.ssl);

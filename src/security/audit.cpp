@@ -16,6 +16,7 @@ void AuditTrail::note(const AuditEvent& event) {
   add("app", event.app);
   add("process_uuid", event.run_id);
   add("os_user", event.os_user);
+  add("detail", event.detail);
   if (event.exit_code) record["exit_code"] = *event.exit_code;
   states_.audit({platform::wall_now(), wire::write_json(record)});
 }

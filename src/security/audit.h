@@ -17,6 +17,7 @@ struct AuditEvent {
   std::string run_id;
   std::string os_user;  // as whom
   std::optional<int> exit_code;
+  std::string detail = {};  // what else there is to say; never a secret
 };
 
 class AuditTrail {

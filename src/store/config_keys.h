@@ -12,6 +12,7 @@
 #include <boost/json/value.hpp>
 
 #include "core/error.h"
+#include "store/configuration.h"
 
 namespace appmesh::store {
 
@@ -19,6 +20,7 @@ enum class KeyKind : std::uint8_t { text, boolean, integer, list, choice };
 
 struct ConfigKey {
   std::string_view name;  // "REST.SSL.VerifyClient"
+  KeyClass decides = KeyClass::security;
   KeyKind kind = KeyKind::text;
   std::string_view default_json;
   std::int64_t min = 0;  // of an integer

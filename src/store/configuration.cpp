@@ -17,6 +17,7 @@
 #include "core/text.h"
 #include "core/version.h"
 #include "platform/time_zone.h"
+#include "store/config_changes.h"
 #include "store/config_file.h"
 #include "store/config_keys.h"
 #include "store/home_paths.h"
@@ -398,38 +399,39 @@ void Configuration::observe(Observer observer) {
   observers_.push_back(std::move(observer));
 }
 
-void Configuration::publish(State state) {
+Configuration::Changes Configuration::publish(State state) {
+  Changes changes = describe_changes(snapshot().saved, state.saved);
   const auto settings = state.settings;
   {
     const std::lock_guard lock(state_mutex_);
     state_ = std::move(state);
   }
   for (const auto& observer : observers_) observer(*settings);
+  return changes;
 }
 
-Result<void> Configuration::reload() {
+Result<Configuration::Changes> Configuration::reload() {
   const std::lock_guard lock(writers_);
   auto state = read();
   if (!state) return std::unexpected(state.error());
-  publish(std::move(*state));
-  return {};
+  return publish(std::move(*state));
 }
 
-Result<void> Configuration::commit(json::object saved) {
+Result<Configuration::Changes> Configuration::commit(json::object saved) {
   auto state = derive(std::move(saved));
   if (!state) return std::unexpected(state.error());
   // A host may have lost its zone files; then what was configured before stays so and is told in the log.
   if (const auto& zone = state->settings->base.posix_timezone; zone != settings()->base.posix_timezone)
     if (const auto known = platform::load_zone(zone); !known)
       return refuse("BaseConfig.PosixTimezone", known.error().message);
-  if (auto written = write_config_file(home_paths(home_).config_file, state->saved); !written) return written;
-  publish(std::move(*state));
-  return {};
+  if (auto written = write_config_file(home_paths(home_).config_file, state->saved); !written)
+    return std::unexpected(std::move(written.error()));
+  return publish(std::move(*state));
 }
 
-Result<void> Configuration::update(const json::object& change) {
+Result<Configuration::Changes> Configuration::update(const json::object& change, KeyClass most) {
   Leaves leaves;
-  if (auto done = collect(change, "", leaves); !done) return done;
+  if (auto done = collect(change, "", leaves); !done) return std::unexpected(std::move(done.error()));
   if (!leaves.unknown.empty()) {
     std::vector<std::string_view> names;
     for (const auto& key : config_keys()) names.push_back(key.name);
@@ -440,13 +442,21 @@ Result<void> Configuration::update(const json::object& change) {
 
   const std::lock_guard lock(writers_);
   auto now = snapshot();
-  bool changed = false;
+  bool is_changed = false;
   for (auto& [key, value] : leaves.values) {
     if (key->secret && value == json::value(kRedacted)) continue;
-    // Whoever sends the whole view back means only what he changed; the rest may come from the environment.
-    if (const auto* current = value_at(now.effective, key->name); *current == value) continue;
+    // Whoever sends the whole view back means only what he changed; the rest may come from the environment. A secret
+    // that may not be changed is not compared, or the answer would confirm a guess.
+    const bool is_allowed = key->decides <= most;
+    const auto& current = *value_at(now.effective, key->name);
+    const bool is_hidden = key->secret && !current.get_string().empty();
+    if ((is_allowed || !is_hidden) && current == value) continue;
+    if (!is_allowed)
+      return fail(ErrorKind::permission_denied,
+                  "configuration key " + std::string(key->name) +
+                      ": decides security, so it comes from the file, or needs permission 'config-security'");
     set_at(now.saved, key->name, std::move(value));
-    changed = true;
+    is_changed = true;
   }
   for (const auto& [name, value] : leaves.labels) {
     const auto current = now.settings->labels.find(name);
@@ -454,25 +464,25 @@ Result<void> Configuration::update(const json::object& change) {
     auto& labels = now.saved[kLabels];
     if (!labels.is_object()) labels.emplace_object();
     labels.get_object()[name] = value;
-    changed = true;
+    is_changed = true;
   }
-  return changed ? commit(std::move(now.saved)) : Result<void>{};
+  return is_changed ? commit(std::move(now.saved)) : Result<Changes>{};
 }
 
-Result<void> Configuration::set_label(const std::string& name, const std::string& value) {
-  if (auto good = check_label(name, value); !good) return good;
+Result<Configuration::Changes> Configuration::set_label(const std::string& name, const std::string& value) {
+  if (auto good = check_label(name, value); !good) return std::unexpected(std::move(good.error()));
   json::object labels;
   labels[name] = value;
   json::object change;
   change[kLabels] = std::move(labels);
-  return update(change);
+  return update(change, KeyClass::ordinary);
 }
 
-Result<void> Configuration::delete_label(const std::string& name) {
+Result<Configuration::Changes> Configuration::delete_label(const std::string& name) {
   const std::lock_guard lock(writers_);
   auto saved = snapshot().saved;
   auto* labels = saved.if_contains(kLabels);
-  if (labels == nullptr || !labels->is_object() || labels->get_object().erase(name) == 0) return {};
+  if (labels == nullptr || !labels->is_object() || labels->get_object().erase(name) == 0) return Changes{};
   return commit(std::move(saved));
 }
 

@@ -22,6 +22,10 @@
 
 namespace appmesh::store {
 
+// What a key decides. Those of security say who may come in and where, whom processes run as and what they may reach:
+// with one of them, whoever may change the rest could become root.
+enum class KeyClass : std::uint8_t { ordinary, security };
+
 enum class LogLevel : std::uint8_t { debug, info, notice, warn, error };
 enum class JwtAlgorithm : std::uint8_t { hs256, rs256, es256 };
 enum class SecurityInterface : std::uint8_t { local, consul, oauth2 };
@@ -87,6 +91,7 @@ class Configuration {
  public:
   using Environment = std::vector<std::pair<std::string, std::string>>;
   using Observer = std::function<void(const Settings&)>;
+  using Changes = std::vector<std::string>;  // describe_changes(): for the audit trail; empty when nothing changed
 
   // Reads HOME/work/config/config.yaml, else HOME/config/config.yaml, else takes the defaults; then the environment's
   // APPMESH_<A>_<B>_<C> and LOG_LEVEL. Errors: an unreadable, oversized or malformed file, a wrong type or range (the
@@ -101,16 +106,17 @@ class Configuration {
   [[nodiscard]] boost::json::object view() const;
 
   // Reads the file again (SIGHUP). On an error nothing changes.
-  Result<void> reload();
+  Result<Changes> reload();
   // Deep merge. Nothing changes, in memory or on disk, when anything is wrong. null and "Version" are ignored, and so
   // is a secret that arrives as "******". Values that the environment overrides are saved but stay overridden.
-  Result<void> update(const boost::json::object& change);
+  // Error permission_denied: a key of a class beyond `most` would change.
+  Result<Changes> update(const boost::json::object& change, KeyClass most);
 
   [[nodiscard]] std::map<std::string, std::string> labels() const;
   // Name: 1..128 printable characters without '/'; value: at most 1024 bytes without control characters; at most 1000
   // labels.
-  Result<void> set_label(const std::string& name, const std::string& value);
-  Result<void> delete_label(
+  Result<Changes> set_label(const std::string& name, const std::string& value);
+  Result<Changes> delete_label(
       const std::string& name);  // an absent one is success; an automatic one shows its own value again
 
   // Called after each change on the thread that made it, in the order of the changes; must not call back into a writer.
@@ -130,8 +136,8 @@ class Configuration {
   Configuration(std::filesystem::path home, Environment environment);
   [[nodiscard]] Result<State> read() const;
   [[nodiscard]] Result<State> derive(boost::json::object saved) const;
-  Result<void> commit(boost::json::object saved);  // derives, writes the file, publishes; under writers_
-  void publish(State state);
+  Result<Changes> commit(boost::json::object saved);  // derives, writes the file, publishes; under writers_
+  Changes publish(State state);
   [[nodiscard]] State snapshot() const;
 
   const std::filesystem::path home_;

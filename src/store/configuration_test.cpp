@@ -153,8 +153,8 @@ TEST_F(ConfigurationTest, ABadValueInTheEnvironmentNamesTheVariable) {
 
 TEST_F(ConfigurationTest, AnUpdateIsMergedDeeplySavedPrivatelyAndSurvivesAReload) {
   const auto configuration = load();
-  ASSERT_TRUE(
-      configuration->update(object(R"({"BaseConfig":{"LogLevel":"debug"},"REST":{"SSL":{"VerifyClient":true}}})")));
+  ASSERT_TRUE(configuration->update(
+      object(R"({"BaseConfig":{"LogLevel":"debug"},"REST":{"SSL":{"VerifyClient":true}}})"), KeyClass::security));
   EXPECT_EQ(configuration->settings()->base.log_level, LogLevel::debug);
   EXPECT_EQ(configuration->settings()->rest.listen_port, 6060);
   EXPECT_EQ(mode_of(paths_.config_file), 0600u);
@@ -178,7 +178,7 @@ TEST_F(ConfigurationTest, NothingChangesWhenAnyPartOfAnUpdateIsWrong) {
       {R"({"BaseConfig":{"OutputLimitBytes":1e300}})", "BaseConfig.OutputLimitBytes"},
   };
   for (const auto& [change, expected] : cases) {
-    const auto outcome = configuration->update(object(change));
+    const auto outcome = configuration->update(object(change), KeyClass::security);
     ASSERT_FALSE(outcome) << change;
     EXPECT_EQ(outcome.error().kind, ErrorKind::invalid_argument);
     EXPECT_THAT(outcome.error().message, HasSubstr(expected));
@@ -201,7 +201,7 @@ TEST_F(ConfigurationTest, SecretsAreRedactedAndKeptWhenTheRedactionComesBack) {
   EXPECT_EQ(view.at("REST").at("JWT").at("JWTSalt").as_string(), "******");
   EXPECT_FALSE(view.at("Version").as_string().empty());
   view["BaseConfig"].as_object()["Description"] = "new";
-  ASSERT_TRUE(configuration->update(view));
+  ASSERT_TRUE(configuration->update(view, KeyClass::security));
   EXPECT_EQ(configuration->settings()->base.description, "new");
   EXPECT_EQ(configuration->settings()->rest.jwt.salt, "a-secret-of-more-than-thirty-two-bytes");
   EXPECT_EQ(load()->settings()->rest.jwt.salt, "a-secret-of-more-than-thirty-two-bytes");
@@ -211,7 +211,7 @@ TEST_F(ConfigurationTest, OverridesOfTheEnvironmentAreNeverSaved) {
   const auto configuration = load({{"APPMESH_REST_RestListenPort", "7100"}});
   auto view = configuration->view();
   view["BaseConfig"].as_object()["Description"] = "new";
-  ASSERT_TRUE(configuration->update(view));
+  ASSERT_TRUE(configuration->update(view, KeyClass::security));
   EXPECT_EQ(configuration->settings()->rest.listen_port, 7100);
   EXPECT_EQ(load()->settings()->rest.listen_port, 6060);
   EXPECT_EQ(load()->settings()->base.description, "new");
@@ -234,7 +234,7 @@ TEST_F(ConfigurationTest, LabelsAreCheckedSavedAndBounded) {
 
   boost::json::object many;
   for (int i = 0; i < 1001; ++i) many[std::to_string(i)] = "x";
-  EXPECT_FALSE(configuration->update({{"Labels", many}}));
+  EXPECT_FALSE(configuration->update({{"Labels", many}}, KeyClass::security));
 }
 
 TEST_F(ConfigurationTest, ObserversSeeEachChangeAndReadersKeepTheirSnapshot) {
@@ -242,7 +242,7 @@ TEST_F(ConfigurationTest, ObserversSeeEachChangeAndReadersKeepTheirSnapshot) {
   const auto old = configuration->settings();
   std::vector<LogLevel> seen;
   configuration->observe([&](const Settings& s) { seen.push_back(s.base.log_level); });
-  ASSERT_TRUE(configuration->update(object(R"({"BaseConfig":{"LogLevel":"WARN"}})")));
+  ASSERT_TRUE(configuration->update(object(R"({"BaseConfig":{"LogLevel":"WARN"}})"), KeyClass::security));
   write(paths_.config_file, "BaseConfig: {LogLevel: ERROR}\n");
   ASSERT_TRUE(configuration->reload());
   write(paths_.config_file, "BaseConfig: {LogLevel: 7}\n");

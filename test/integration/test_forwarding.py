@@ -1,10 +1,12 @@
 """Requests that another daemon answers (X-Target-Host): real daemons that share the secret of their tokens. The others
 listen at addresses of their own on the ports of the first, as they would on hosts of their own."""
 import concurrent.futures
+import json
 import pathlib
 import re
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import threading
@@ -454,7 +456,8 @@ def test_targets_change_while_the_daemon_runs(new_daemon):
     near = mesh.near.start().client()
     mesh.daemon().start()
     assert near.request("GET", "/appmesh/labels", headers=to(FAR)).status == 403
-    near.ok("POST", "/appmesh/config", body={"REST": {"ForwardTargets": [FAR, "no host:x"]}})
-    assert near.request("GET", "/appmesh/labels", headers=to(FAR)).status == 200
-    near.ok("POST", "/appmesh/config", body={"REST": {"ForwardTargets": []}})
-    assert near.request("GET", "/appmesh/labels", headers=to(FAR)).status == 403
+    file = mesh.near.home / "work/config/config.yaml"
+    for targets, status in (([FAR, "no host:x"], 200), ([], 403)):
+        file.write_text(json.dumps({"REST": {"ForwardTargets": targets}}))
+        mesh.near.process.send_signal(signal.SIGHUP)
+        eventually(lambda: near.request("GET", "/appmesh/labels", headers=to(FAR)).status == status, "the file is read again")
